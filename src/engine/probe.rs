@@ -1,0 +1,157 @@
+//! Probes: what is measured before, between and after the epochs.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use crate::channel::Stop;
+use crate::check::check;
+use crate::config::{Config, Diagnostic};
+use crate::error::StageError;
+use crate::ledger::Ledger;
+use crate::options::Options;
+use crate::registry::Registry;
+use crate::runner::{self, RunOptions};
+use crate::services::Services;
+use crate::stage::{Build, Item};
+
+/// A kind of probe: the value of `kind` in an `[[eval]]` table.
+pub trait ProbeKind: Send + Sync + 'static {
+    /// Its name in `pipeline.toml`.
+    const KIND: &'static str;
+    /// One line of help.
+    const ABOUT: &'static str;
+    /// Its options.
+    type Options: Options;
+
+    /// Builds the probe that the config calls `name`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from measuring; better here than after hours of training.
+    fn build(options: Self::Options, name: &str, build: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError>;
+}
+
+/// Something that measures what is being trained.
+pub trait Probe: Send {
+    /// Measures `subject`, the handle that the training stage gives out.
+    ///
+    /// # Errors
+    /// When the subject is not of the kind that this probe measures, or data is missing.
+    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Vec<Measurement>, StageError>;
+}
+
+/// When a measurement is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Before the first epoch.
+    Before,
+    /// After an epoch that is not the last.
+    Epoch,
+    /// After the last epoch.
+    After,
+}
+
+/// When a measurement is taken, and with which seed it resamples.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Before, between or after.
+    pub phase: Phase,
+    /// Epochs that are finished.
+    pub epoch: u32,
+    /// Steps that are finished.
+    pub step: u64,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// One line of `results.jsonl`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measurement {
+    /// Before, between or after.
+    pub phase: Phase,
+    /// Epochs that are finished.
+    pub epoch: u32,
+    /// Steps that are finished.
+    pub step: u64,
+    /// The probe's name.
+    pub eval: String,
+    /// What is measured: `accuracy`, `text_to_image_r@5`.
+    pub metric: String,
+    /// The part of the questions it stands on: `all`, `negative`.
+    pub part: String,
+    /// The value.
+    pub value: f64,
+    /// Lower end of the 95 % interval, if one was made.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// How many questions, images or texts it stands on.
+    pub n: u64,
+}
+
+/// Runs the first stages of a pipeline over other data: how a probe gets the
+/// features of its images through the very stages that training uses.
+#[derive(Clone)]
+pub struct SideRun {
+    pub(crate) config: Config,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) interrupt: Arc<AtomicBool>,
+}
+
+impl SideRun {
+    /// Runs the stages up to the one of kind `upto`, with `sets` laid over the
+    /// config (`("shards.urls", "…")`), for one epoch, and hands each item that
+    /// leaves to `each`. Returns how many samples were skipped, by stage and reason.
+    ///
+    /// # Errors
+    /// A stage's error, or a config that does not fit.
+    pub fn collect<T: Item>(
+        &self,
+        upto: &str,
+        sets: &[(&str, String)],
+        each: &mut (dyn FnMut(T) -> Result<(), StageError> + Send),
+    ) -> Result<Vec<(String, String, u64)>, StageError> {
+        let mut config = self.config.clone();
+        let mut faults = Vec::new();
+        let end = config.stages.iter().position(|s| s.text("kind").is_some_and(|(kind, _)| kind == upto));
+        let Some(end) = end else {
+            return Err(StageError::msg(format!("the pipeline has no stage `{upto}`, which an [[eval]] needs")));
+        };
+        config.stages.truncate(end + 1);
+        config.evals.clear();
+        for (key, value) in sets {
+            config.set(key, value, "an [[eval]] table", true, &mut faults);
+        }
+        let mut plan = check(&config, &self.registry).map_err(|more| join(&more))?;
+        if !faults.is_empty() {
+            return Err(join(&faults));
+        }
+        let run: RunOptions = plan.run.clone();
+        let services = Services::default();
+        let mut slots = runner::build_stages(&mut plan, &services, None, None, None)
+            .map_err(|(kind, error)| StageError::msg(format!("{kind}: {error}")))?;
+        let ledger = Ledger::open(None, run.max_skipped)?;
+        let stop = Arc::new(Stop::default());
+        let context = runner::PassContext {
+            epoch: 1,
+            skip_steps: 0,
+            run: &run,
+            ledger: &ledger,
+            services: &services,
+            stop: &stop,
+            interrupt: &self.interrupt,
+        };
+        runner::run_pass::<T>(&mut slots, &context, Some(each)).map_err(|(kind, error)| match error {
+            StageError::Interrupted => StageError::Interrupted,
+            error => StageError::msg(format!("{kind}: {error}")),
+        })?;
+        Ok(ledger.by_reason())
+    }
+}
+
+fn join(faults: &[Diagnostic]) -> StageError {
+    StageError::msg(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}

@@ -1,0 +1,105 @@
+//! The folder that a run leaves behind, and files that are whole or not there.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::error::RunError;
+
+/// `runs/<name>/`.
+#[derive(Debug, Clone)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the folder of a new run, or opens that of a run to be resumed.
+    ///
+    /// # Errors
+    /// When there is a run of this name already (and neither `resume` nor `force`
+    /// is set), when there is none to resume, or when the folder cannot be written.
+    pub fn open(path: &Path, resume: bool, force: bool) -> Result<Self, RunError> {
+        let shown = path.display();
+        let exists = path.exists();
+        if resume && !exists {
+            return Err(RunError::Folder(format!(
+                "there is no run to resume in {shown}; leave --resume out, or name the run with --set run.name=NAME"
+            )));
+        }
+        if exists && !resume {
+            if !force {
+                return Err(RunError::Folder(format!(
+                    "{shown} exists already; go on with it (--resume), start it anew (--force), or choose another name (--set run.name=NAME)"
+                )));
+            }
+            // Only what a run writes is removed: `force` must not empty a folder that is something else.
+            if !path.join("pipeline.toml").exists() {
+                return Err(RunError::Folder(format!(
+                    "{shown} is no run folder (it has no pipeline.toml); choose another --set run.name=NAME"
+                )));
+            }
+            std::fs::remove_dir_all(path).map_err(|e| RunError::Folder(format!("cannot remove {shown}: {e}")))?;
+        }
+        std::fs::create_dir_all(path).map_err(|e| {
+            RunError::Folder(format!("cannot create {shown}: {e}; choose another place with --set run.dir=DIR"))
+        })?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file or folder in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file of the run, whole or not at all.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        let path = self.join(name);
+        write_atomically(&path, bytes).map_err(|e| RunError::Folder(format!("cannot write {}: {e}", path.display())))
+    }
+
+    /// Adds lines of JSON to a file of the run.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn append<T: Serialize>(&self, name: &str, lines: &[T]) -> Result<(), RunError> {
+        let path = self.join(name);
+        let broken = |e: io::Error| RunError::Folder(format!("cannot write {}: {e}", path.display()));
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&serde_json::to_string(line).map_err(|e| broken(e.into()))?);
+            text.push('\n');
+        }
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(&path).map_err(broken)?;
+        file.write_all(text.as_bytes()).map_err(broken)
+    }
+}
+
+/// Writes `bytes` beside `path`, makes them durable, and renames: a reader sees
+/// the old file or the new one, never a part.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = (|| {
+        let mut file = std::fs::File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        let _ = std::fs::remove_file(&beside);
+    }
+    written
+}

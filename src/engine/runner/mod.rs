@@ -1,0 +1,437 @@
+//! Builds a pipeline and runs its epochs.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use crate::channel::{Capacity, Inlet, Stop, lock};
+use crate::check::Plan;
+use crate::error::{RunError, StageError};
+use crate::ledger::Ledger;
+use crate::meter::{Meter, StageReport};
+use crate::options;
+use crate::probe::{Measurement, Moment, Phase, Probe, SideRun};
+use crate::registry::Registry;
+use crate::run_dir::RunDir;
+use crate::services::Services;
+use crate::stage::{Build, Item, Nothing, Pass, Position};
+
+pub(crate) mod node;
+
+use node::{AnyInlet, Node, Wiring};
+
+options! {
+    /// `[run]`: what concerns the run as a whole.
+    pub struct RunOptions {
+        /// Folder that run folders go into.
+        dir: PathBuf = PathBuf::from("runs");
+        /// Name of the run folder; nothing: date, time and preset.
+        name: String = String::new();
+        /// Every random draw follows from it.
+        seed: u64 = 0;
+        /// Passes over the data.
+        epochs: u32 = 10, 1..=100_000;
+        /// Where tensors live: "auto" (a real GPU if there is one, else the CPU), "cpu", "wgpu" or "cuda".
+        device: String = String::from("auto");
+        /// Samples that may be unusable before the run stops.
+        max_skipped: u64 = 1000;
+        /// Bytes that may wait in one edge.
+        edge_bytes: usize = 256 << 20, 1 << 10..=usize::MAX;
+        /// A named set of settings that hold where this file says nothing else.
+        preset: String = String::new();
+    }
+}
+
+/// A stage in its place.
+pub(crate) struct Slot {
+    kind: &'static str,
+    capacity: usize,
+    node: Box<dyn Node>,
+    meter: Arc<Meter>,
+}
+
+struct ProbeSlot {
+    name: String,
+    every: u32,
+    probe: Box<dyn Probe>,
+}
+
+/// Something happened that people may want to see.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The run folder is there; the first measurements begin.
+    Started {
+        /// The run folder.
+        dir: &'a std::path::Path,
+    },
+    /// Measurements were taken.
+    Measured(&'a [Measurement]),
+    /// An epoch begins, at the first of these stages.
+    EpochStarted {
+        /// Counted from 1.
+        epoch: u32,
+        /// The first stage that runs: not the first of the config when a cache starts it.
+        from: &'static str,
+    },
+    /// An epoch is over.
+    EpochDone {
+        /// What each stage did.
+        stages: &'a [StageReport],
+        /// Samples skipped in the run so far.
+        skipped: u64,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Summary {
+    /// The run folder.
+    pub dir: PathBuf,
+    /// All measurements.
+    pub measurements: Vec<Measurement>,
+    /// All stage reports.
+    pub stages: Vec<StageReport>,
+    /// Skipped samples: stage, reason, count.
+    pub skipped: Vec<(String, String, u64)>,
+}
+
+/// A way to a running pipeline from another thread.
+#[derive(Clone)]
+pub struct Handle {
+    interrupt: Arc<AtomicBool>,
+    meters: Arc<Mutex<Meters>>,
+}
+
+/// Stages of the current epoch, by kind.
+type Meters = Vec<(&'static str, Arc<Meter>)>;
+
+impl Handle {
+    /// Asks the run to finish its step, save and end. Says whether it was asked before.
+    pub fn interrupt(&self) -> bool {
+        self.interrupt.swap(true, Relaxed)
+    }
+
+    /// The meters of the stages in the current epoch.
+    pub fn meters(&self) -> Vec<(&'static str, Arc<Meter>)> {
+        lock(&self.meters).clone()
+    }
+}
+
+/// A pipeline that is built and can run.
+pub struct Pipeline {
+    run: RunOptions,
+    dir: RunDir,
+    slots: Vec<Slot>,
+    probes: Vec<ProbeSlot>,
+    services: Services,
+    ledger: Ledger,
+    handle: Handle,
+}
+
+impl Pipeline {
+    /// Builds every stage and probe, and makes the run folder.
+    ///
+    /// `header` is written as comments on top of the resolved config.
+    ///
+    /// # Errors
+    /// The first stage that cannot be built, or a run folder that cannot be made.
+    pub fn build(
+        mut plan: Plan,
+        registry: &Arc<Registry>,
+        dir: RunDir,
+        header: &str,
+        resume: bool,
+    ) -> Result<Self, RunError> {
+        let interrupt = Arc::new(AtomicBool::new(false));
+        let services = Services::default();
+        let side = SideRun { config: plan.config.clone(), registry: registry.clone(), interrupt: interrupt.clone() };
+        let checkpoint = resume.then(|| dir.join("checkpoints"));
+        let named = |(stage, error): (String, StageError)| RunError::Stage { stage, epoch: None, error };
+        let slots = build_stages(&mut plan, &services, Some(&dir), checkpoint, Some(side.clone())).map_err(named)?;
+        let mut probes = Vec::new();
+        for eval in std::mem::take(&mut plan.evals) {
+            let mut build = Build {
+                run: &plan.run,
+                base: &plan.base,
+                services: &services,
+                dir: Some(&dir),
+                resume: None,
+                side: Some(side.clone()),
+                sections: &plan.sections,
+            };
+            let probe = eval.ready.build(&eval.name, &mut build).map_err(|error| RunError::Stage {
+                stage: format!("eval {}", eval.name),
+                epoch: None,
+                error,
+            })?;
+            probes.push(ProbeSlot { name: eval.name, every: eval.every, probe });
+        }
+        let ledger = Ledger::open(Some(&dir.join("skipped.jsonl")), plan.run.max_skipped)
+            .map_err(|e| RunError::Folder(e.to_string()))?;
+        let comments: String = header.lines().map(|line| format!("# {line}\n")).collect();
+        dir.write("pipeline.toml", format!("{comments}\n{}", plan.resolved()).as_bytes())?;
+        let handle = Handle { interrupt, meters: Arc::default() };
+        Ok(Self { run: plan.run, dir, slots, probes, services, ledger, handle })
+    }
+
+    /// For Ctrl-C and live views.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs all epochs, measuring before, between and after.
+    ///
+    /// # Errors
+    /// The first failure of a stage or probe; [`RunError::Interrupted`] after Ctrl-C.
+    pub fn run(mut self, watch: &mut dyn FnMut(Event<'_>)) -> Result<Summary, RunError> {
+        watch(Event::Started { dir: self.dir.path() });
+        let mut measurements = Vec::new();
+        let mut stages: Vec<StageReport> = match std::fs::read(self.dir.join("stages.json")) {
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let start = self.position();
+        if start == Position::default() {
+            self.measure(Phase::Before, 0, &mut measurements, watch)?;
+        }
+        for epoch in start.epochs + 1..=self.run.epochs {
+            let skip_steps = if epoch == start.epochs + 1 { start.steps } else { 0 };
+            let reports = self.epoch(epoch, skip_steps, watch)?;
+            stages.retain(|report| report.epoch != epoch);
+            stages.extend(reports);
+            let json = serde_json::to_vec_pretty(&stages).map_err(|e| RunError::Folder(e.to_string()))?;
+            self.dir.write("stages.json", &json)?;
+            let reports = &stages[stages.len() - stages.iter().rev().take_while(|r| r.epoch == epoch).count()..];
+            watch(Event::EpochDone { stages: reports, skipped: self.ledger.count() });
+            let phase = if epoch == self.run.epochs { Phase::After } else { Phase::Epoch };
+            self.measure(phase, epoch, &mut measurements, watch)?;
+        }
+        self.services.publish(Arc::new(measurements.clone()));
+        let stop = Arc::new(Stop::default());
+        let mut slots = std::mem::take(&mut self.slots);
+        let context = self.context(self.run.epochs, 0, &stop);
+        for slot in &mut slots {
+            let pass = context.pass(&slot.meter);
+            slot.node.finish(&pass).map_err(|error| RunError::Stage {
+                stage: slot.kind.to_owned(),
+                epoch: None,
+                error,
+            })?;
+        }
+        Ok(Summary { dir: self.dir.path().to_owned(), measurements, stages, skipped: self.ledger.by_reason() })
+    }
+
+    fn position(&self) -> Position {
+        self.slots.iter().find_map(|slot| slot.node.position()).unwrap_or_default()
+    }
+
+    fn context<'a>(&'a self, epoch: u32, skip_steps: u64, stop: &'a Arc<Stop>) -> PassContext<'a> {
+        PassContext {
+            epoch,
+            skip_steps,
+            run: &self.run,
+            ledger: &self.ledger,
+            services: &self.services,
+            stop,
+            interrupt: &self.handle.interrupt,
+        }
+    }
+
+    fn epoch(
+        &mut self,
+        epoch: u32,
+        skip_steps: u64,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Vec<StageReport>, RunError> {
+        let mut slots = std::mem::take(&mut self.slots);
+        let stop = Arc::new(Stop::default());
+        let context = self.context(epoch, skip_steps, &stop);
+        let result = run_watched::<Nothing>(
+            &mut slots,
+            &context,
+            None,
+            &mut |from| {
+                watch(Event::EpochStarted { epoch, from });
+            },
+            &self.handle,
+        );
+        self.slots = slots;
+        result.map_err(|(stage, error)| match error {
+            StageError::Interrupted => RunError::Interrupted {
+                checkpoint: self.services.get::<LastCheckpoint>().map(|c| c.0.display().to_string()),
+            },
+            error => RunError::Stage { stage, epoch: Some(epoch), error },
+        })
+    }
+
+    fn measure(
+        &mut self,
+        phase: Phase,
+        epoch: u32,
+        all: &mut Vec<Measurement>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(), RunError> {
+        let Some(subject) = self.slots.iter().find_map(|slot| slot.node.subject()) else { return Ok(()) };
+        let moment = Moment { phase, epoch, step: self.position().total_steps, seed: self.run.seed };
+        let mut taken = Vec::new();
+        for slot in &mut self.probes {
+            if phase == Phase::Epoch && (slot.every == 0 || !epoch.is_multiple_of(slot.every)) {
+                continue;
+            }
+            let measured = slot.probe.measure(&*subject, &moment);
+            taken.extend(measured.map_err(|error| match error {
+                StageError::Interrupted => RunError::Interrupted { checkpoint: None },
+                error => {
+                    RunError::Stage { stage: format!("eval {}", slot.name), epoch: (epoch > 0).then_some(epoch), error }
+                }
+            })?);
+        }
+        self.dir.append("results.jsonl", &taken)?;
+        if !taken.is_empty() {
+            watch(Event::Measured(&taken));
+        }
+        all.extend(taken);
+        Ok(())
+    }
+}
+
+/// Published by the stage that writes checkpoints: the newest whole one.
+#[derive(Debug)]
+pub struct LastCheckpoint(pub PathBuf);
+
+/// What all stages of an epoch share.
+pub(crate) struct PassContext<'a> {
+    pub epoch: u32,
+    pub skip_steps: u64,
+    pub run: &'a RunOptions,
+    pub ledger: &'a Ledger,
+    pub services: &'a Services,
+    pub stop: &'a Arc<Stop>,
+    pub interrupt: &'a AtomicBool,
+}
+
+impl<'a> PassContext<'a> {
+    fn pass(&self, meter: &'a Meter) -> Pass<'a> {
+        Pass {
+            epoch: self.epoch,
+            epochs: self.run.epochs,
+            skip_steps: self.skip_steps,
+            seed: self.run.seed,
+            ledger: self.ledger,
+            services: self.services,
+            meter,
+            stop: self.stop,
+            interrupt: self.interrupt,
+        }
+    }
+}
+
+/// Builds the stages of a plan; an error comes with the stage's kind.
+pub(crate) fn build_stages(
+    plan: &mut Plan,
+    services: &Services,
+    dir: Option<&RunDir>,
+    resume: Option<PathBuf>,
+    side: Option<SideRun>,
+) -> Result<Vec<Slot>, (String, StageError)> {
+    let mut slots = Vec::new();
+    for stage in std::mem::take(&mut plan.stages) {
+        let mut build = Build {
+            run: &plan.run,
+            base: &plan.base,
+            services,
+            dir,
+            resume: resume.clone(),
+            side: side.clone(),
+            sections: &plan.sections,
+        };
+        let node = stage.ready.build(&mut build).map_err(|error| (stage.kind.to_owned(), error))?;
+        slots.push(Slot { kind: stage.kind, capacity: stage.capacity, node, meter: Arc::default() });
+    }
+    Ok(slots)
+}
+
+type Failure = (String, StageError);
+
+/// Runs one epoch; with `each`, what leaves the last stage goes there.
+pub(crate) fn run_pass<T: Item>(
+    slots: &mut [Slot],
+    context: &PassContext<'_>,
+    each: Option<&mut (dyn FnMut(T) -> Result<(), StageError> + Send)>,
+) -> Result<Vec<StageReport>, Failure> {
+    let handle = Handle { interrupt: Arc::default(), meters: Arc::default() };
+    run_watched(slots, context, each, &mut |_| {}, &handle)
+}
+
+fn run_watched<T: Item>(
+    slots: &mut [Slot],
+    context: &PassContext<'_>,
+    each: Option<&mut (dyn FnMut(T) -> Result<(), StageError> + Send)>,
+    started: &mut dyn FnMut(&'static str),
+    handle: &Handle,
+) -> Result<Vec<StageReport>, Failure> {
+    for slot in slots.iter_mut() {
+        slot.meter = Arc::default();
+    }
+    // The last stage that can start the epoch by itself does; those before it stay idle.
+    let mut first = 0;
+    for index in (0..slots.len()).rev() {
+        let slot = &mut slots[index];
+        let meter = slot.meter.clone();
+        if slot.node.starts(&context.pass(&meter)).map_err(|error| (slot.kind.to_owned(), error))? {
+            first = index;
+            break;
+        }
+    }
+    started(slots[first].kind);
+    let meters: Vec<Arc<Meter>> = slots.iter().map(|slot| slot.meter.clone()).collect();
+    *lock(&handle.meters) = slots[first..].iter().map(|slot| (slot.kind, slot.meter.clone())).collect();
+    let kinds: Vec<&'static str> = slots.iter().map(|slot| slot.kind).collect();
+    let workers: Vec<usize> = slots.iter().map(|slot| slot.node.workers()).collect();
+    let collector = Arc::new(Meter::default());
+    let count = slots.len();
+    let collecting = each.is_some();
+
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let mut input: Option<AnyInlet> = None;
+        for (index, slot) in slots.iter_mut().enumerate().skip(first) {
+            let capacity = Capacity { items: slot.capacity, bytes: context.run.edge_bytes };
+            let behind = meters.get(index + 1).or(collecting.then_some(&collector));
+            let wiring = Wiring {
+                index,
+                kind: slot.kind,
+                meter: slot.meter.clone(),
+                next: behind.map(|meter| (meter.clone(), capacity)),
+                stop: context.stop.clone(),
+            };
+            let pass = context.pass(&meters[index]);
+            input = slot.node.spawn(scope, pass, wiring, input);
+        }
+        if let (Some(each), Some(input)) = (each, input) {
+            let Ok(mut inlet) = input.downcast::<Inlet<T>>() else {
+                context.stop.fail(count, StageError::msg("gives another type than is collected"));
+                return;
+            };
+            while let Ok(Some(item)) = inlet.recv() {
+                if let Err(error) = each(item) {
+                    context.stop.fail(count, error);
+                    break;
+                }
+            }
+        }
+    });
+    let wall = began.elapsed();
+
+    if context.stop.raised() {
+        let (index, error) = context.stop.take().unwrap_or_else(|| {
+            (count, StageError::msg("a stage stopped reading before its input ended; this is a fault of the program"))
+        });
+        return Err((kinds.get(index).or(kinds.last()).copied().unwrap_or("pipeline").to_owned(), error));
+    }
+    let mut reports: Vec<StageReport> =
+        (first..count).map(|index| meters[index].report(kinds[index], context.epoch, workers[index], wall)).collect();
+    StageReport::mark_limiting(&mut reports);
+    Ok(reports)
+}

@@ -1,0 +1,187 @@
+//! A stage with its types forgotten, wired and started.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::Scope;
+use std::time::Instant;
+
+use crate::channel::{Capacity, Inlet, Outlet, Stop, edge};
+use crate::error::StageError;
+use crate::meter::{Meter, add};
+use crate::ordered::Ordered;
+use crate::stage::{Built, Item, Map, Pass, Position, Stage};
+
+/// An [`Inlet`] whose type only the two stages beside it know.
+pub(crate) type AnyInlet = Box<dyn Any + Send>;
+
+/// What a node needs to be started in one epoch.
+pub(crate) struct Wiring {
+    pub index: usize,
+    pub kind: &'static str,
+    pub meter: Arc<Meter>,
+    /// The meter of the stage behind, and the room between; none behind the last stage.
+    pub next: Option<(Arc<Meter>, Capacity)>,
+    pub stop: Arc<Stop>,
+}
+
+/// A stage in a pipeline.
+pub(crate) trait Node: Send {
+    fn workers(&self) -> usize;
+    fn starts(&mut self, pass: &Pass<'_>) -> Result<bool, StageError>;
+    /// Starts the stage's threads and returns the inlet for the stage behind it.
+    fn spawn<'scope>(
+        &'scope mut self,
+        scope: &'scope Scope<'scope, '_>,
+        pass: Pass<'scope>,
+        wiring: Wiring,
+        input: Option<AnyInlet>,
+    ) -> Option<AnyInlet>;
+    fn position(&self) -> Option<Position>;
+    fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>>;
+    fn finish(&mut self, pass: &Pass<'_>) -> Result<(), StageError>;
+}
+
+pub(crate) fn node<I: Item, O: Item>(built: Built<I, O>) -> Box<dyn Node> {
+    match built {
+        Built::Stage(stage) => Box::new(StageNode { stage }),
+        Built::Map { workers, map } => Box::new(MapNode { workers: workers.max(1), map }),
+    }
+}
+
+struct StageNode<I, O> {
+    stage: Box<dyn Stage<I, O>>,
+}
+
+struct MapNode<I, O> {
+    workers: usize,
+    map: Box<dyn Map<I, O>>,
+}
+
+/// Both ends of a stage. The edges were checked, so the types fit.
+fn ends<I: Item, O: Item>(wiring: &Wiring, input: Option<AnyInlet>) -> (Inlet<I>, Outlet<O>, Option<AnyInlet>) {
+    let inlet = input
+        .and_then(|any| any.downcast::<Inlet<I>>().ok())
+        .map_or_else(|| Inlet::closed(wiring.meter.clone(), wiring.stop.clone()), |inlet| *inlet);
+    match &wiring.next {
+        Some((meter, capacity)) => {
+            let (outlet, next) = edge::<O>(*capacity, wiring.meter.clone(), meter.clone(), wiring.stop.clone());
+            (inlet, outlet, Some(Box::new(next)))
+        }
+        None => (inlet, Outlet::nowhere(wiring.meter.clone()), None),
+    }
+}
+
+/// Runs a thread's work; whatever ends it early is told before its channels
+/// close, so that no neighbour takes a cut stream for a whole one.
+fn guarded(pass: &Pass<'_>, wiring: &Wiring, work: impl FnOnce() -> Result<(), StageError>) {
+    let began = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(work));
+    add(&pass.meter.alive, began.elapsed());
+    let error = match result {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            StageError::msg(format!("it panicked ({text}); this is a fault of the program, please report it"))
+        }
+    };
+    wiring.stop.fail(wiring.index, error);
+}
+
+impl<I: Item, O: Item> Node for StageNode<I, O> {
+    fn workers(&self) -> usize {
+        1
+    }
+
+    fn starts(&mut self, pass: &Pass<'_>) -> Result<bool, StageError> {
+        self.stage.starts(pass)
+    }
+
+    fn spawn<'scope>(
+        &'scope mut self,
+        scope: &'scope Scope<'scope, '_>,
+        pass: Pass<'scope>,
+        wiring: Wiring,
+        input: Option<AnyInlet>,
+    ) -> Option<AnyInlet> {
+        let (inlet, outlet, next) = ends::<I, O>(&wiring, input);
+        let name = wiring.kind.to_owned();
+        let work = move || {
+            let keep_open = outlet.clone();
+            guarded(&pass, &wiring, || self.stage.run(&pass, inlet, outlet));
+            drop(keep_open);
+        };
+        spawn_named(scope, name, work);
+        next
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.stage.position()
+    }
+
+    fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.stage.subject()
+    }
+
+    fn finish(&mut self, pass: &Pass<'_>) -> Result<(), StageError> {
+        self.stage.finish(pass)
+    }
+}
+
+impl<I: Item, O: Item> Node for MapNode<I, O> {
+    fn workers(&self) -> usize {
+        self.workers
+    }
+
+    fn starts(&mut self, _pass: &Pass<'_>) -> Result<bool, StageError> {
+        Ok(false)
+    }
+
+    fn spawn<'scope>(
+        &'scope mut self,
+        scope: &'scope Scope<'scope, '_>,
+        pass: Pass<'scope>,
+        wiring: Wiring,
+        input: Option<AnyInlet>,
+    ) -> Option<AnyInlet> {
+        let (inlet, outlet, next) = ends::<I, O>(&wiring, input);
+        let ordered = Arc::new(Ordered::new(inlet, outlet, self.workers));
+        let wiring = Arc::new(wiring);
+        let map: &'scope dyn Map<I, O> = &*self.map;
+        for number in 1..=self.workers {
+            let (ordered, wiring) = (ordered.clone(), wiring.clone());
+            let name = format!("{} {number}", wiring.kind);
+            let work = move || {
+                guarded(&pass, &wiring, || ordered.work(map, &pass));
+                drop(ordered);
+            };
+            spawn_named(scope, name, work);
+        }
+        next
+    }
+
+    fn position(&self) -> Option<Position> {
+        None
+    }
+
+    fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+
+    fn finish(&mut self, _pass: &Pass<'_>) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+/// A thread with the stage's name, so that profilers and debuggers show it.
+fn spawn_named<'scope>(scope: &'scope Scope<'scope, '_>, name: String, work: impl FnOnce() + Send + 'scope) {
+    if let Err(error) = std::thread::Builder::new().name(name.clone()).spawn_scoped(scope, work) {
+        // The closure is gone with the error; nothing can run any more.
+        panic!("cannot start a thread for `{name}`: {error}");
+    }
+}

@@ -1,0 +1,267 @@
+//! Small stages to test the engine with.
+#![allow(dead_code, clippy::unwrap_used, missing_docs)]
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use pipeline_engine::*;
+
+/// What travels in these tests: a number, as large as its weight.
+pub struct Number(pub u64, pub usize);
+
+impl Item for Number {
+    const NAME: &'static str = "numbers";
+
+    fn bytes(&self) -> usize {
+        self.1
+    }
+}
+
+pub struct Word;
+
+impl Item for Word {
+    const NAME: &'static str = "words";
+
+    fn bytes(&self) -> usize {
+        4
+    }
+}
+
+options! {
+    /// Options of `count`.
+    pub struct CountOptions {
+        /// How many numbers.
+        n: u64 = 100, 0..=1_000_000;
+        /// Bytes each.
+        weight: usize = 1;
+    }
+}
+
+/// Sends 0, 1, 2, …
+pub struct Count;
+
+impl StageKind for Count {
+    const KIND: &'static str = "count";
+    const ABOUT: &'static str = "counts";
+    type In = Nothing;
+    type Out = Number;
+    type Options = CountOptions;
+
+    fn build(options: CountOptions, _: &mut Build<'_>) -> Result<Built<Nothing, Number>, StageError> {
+        Ok(Built::Stage(Box::new(Counter(options))))
+    }
+}
+
+struct Counter(CountOptions);
+
+impl Stage<Nothing, Number> for Counter {
+    fn run(&mut self, _: &Pass<'_>, _: Inlet<Nothing>, mut output: Outlet<Number>) -> Result<(), StageError> {
+        for number in 0..self.0.n {
+            output.send(Number(number, self.0.weight))?;
+        }
+        Ok(())
+    }
+}
+
+options! {
+    /// Options of `square`.
+    pub struct SquareOptions {
+        /// Threads.
+        workers: usize = 1, 1..=64;
+        /// Fails at this number.
+        fail_at: u64 = 1 << 60;
+        /// Panics at this number.
+        panic_at: u64 = 1 << 60;
+        /// Uneven work: this many microseconds at most.
+        jitter_us: u64 = 0;
+    }
+}
+
+/// Squares, n-wide.
+pub struct Square;
+
+impl StageKind for Square {
+    const KIND: &'static str = "square";
+    const ABOUT: &'static str = "squares";
+    type In = Number;
+    type Out = Number;
+    type Options = SquareOptions;
+
+    fn build(options: SquareOptions, _: &mut Build<'_>) -> Result<Built<Number, Number>, StageError> {
+        Ok(Built::Map { workers: options.workers, map: Box::new(Squarer(options)) })
+    }
+}
+
+struct Squarer(SquareOptions);
+
+impl Map<Number, Number> for Squarer {
+    fn worker(&self, _: &Pass<'_>) -> Result<Box<dyn Worker<Number, Number> + '_>, StageError> {
+        Ok(Box::new(|_: &Pass<'_>, Number(n, weight): Number| {
+            if n == self.0.fail_at {
+                return Err(StageError::msg(format!("cannot square {n}")));
+            }
+            assert!(n != self.0.panic_at, "no square of {n}");
+            if self.0.jitter_us > 0 {
+                std::thread::sleep(std::time::Duration::from_micros(n * 7919 % self.0.jitter_us));
+            }
+            Ok(Number(n * n, weight))
+        }))
+    }
+}
+
+/// Where `sink` puts what it gets: shared with the test through a file name.
+pub static SEEN: Mutex<Vec<(String, Vec<u64>)>> = Mutex::new(Vec::new());
+
+options! {
+    /// Options of `sink`.
+    pub struct SinkOptions {
+        /// The test's own name.
+        tag: String;
+        /// Stops reading here.
+        interrupt_at: usize = 1 << 60;
+    }
+}
+
+/// Remembers what comes.
+pub struct Sink;
+
+impl StageKind for Sink {
+    const KIND: &'static str = "sink";
+    const ABOUT: &'static str = "remembers";
+    type In = Number;
+    type Out = Nothing;
+    type Options = SinkOptions;
+
+    fn build(options: SinkOptions, _: &mut Build<'_>) -> Result<Built<Number, Nothing>, StageError> {
+        Ok(Built::Stage(Box::new(Drain { options, whole: 0 })))
+    }
+}
+
+struct Drain {
+    options: SinkOptions,
+    whole: u32,
+}
+
+impl Stage<Number, Nothing> for Drain {
+    fn run(&mut self, pass: &Pass<'_>, mut input: Inlet<Number>, _: Outlet<Nothing>) -> Result<(), StageError> {
+        let mut seen = Vec::new();
+        while let Some(Number(n, _)) = input.recv()? {
+            seen.push(n);
+            if seen.len() == self.options.interrupt_at {
+                return Err(StageError::Interrupted);
+            }
+        }
+        SEEN.lock().unwrap().push((format!("{} {}", self.options.tag, pass.epoch), seen));
+        self.whole += 1;
+        Ok(())
+    }
+}
+
+/// What the sink of test `tag` got in `epoch`, if the epoch was whole.
+pub fn seen(tag: &str, epoch: u32) -> Option<Vec<u64>> {
+    let name = format!("{tag} {epoch}");
+    SEEN.lock().unwrap().iter().find(|(found, _)| *found == name).map(|(_, seen)| seen.clone())
+}
+
+options! {
+    /// Options of `replay`.
+    pub struct ReplayOptions {}
+}
+
+/// Passes numbers on in the first epoch and repeats them by itself from then on.
+pub struct Replay;
+
+impl StageKind for Replay {
+    const KIND: &'static str = "replay";
+    const ABOUT: &'static str = "remembers the first epoch";
+    type In = Number;
+    type Out = Number;
+    type Options = ReplayOptions;
+
+    fn build(_: ReplayOptions, _: &mut Build<'_>) -> Result<Built<Number, Number>, StageError> {
+        Ok(Built::Stage(Box::new(Tape(Vec::new()))))
+    }
+}
+
+struct Tape(Vec<u64>);
+
+impl Stage<Number, Number> for Tape {
+    fn starts(&mut self, _: &Pass<'_>) -> Result<bool, StageError> {
+        Ok(!self.0.is_empty())
+    }
+
+    fn run(&mut self, _: &Pass<'_>, mut input: Inlet<Number>, mut output: Outlet<Number>) -> Result<(), StageError> {
+        if self.0.is_empty() {
+            while let Some(Number(n, weight)) = input.recv()? {
+                self.0.push(n);
+                output.send(Number(n, weight))?;
+            }
+        } else {
+            for n in &self.0 {
+                output.send(Number(*n, 1))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+options! {
+    /// Options of `spell`.
+    pub struct SpellOptions {}
+}
+
+/// Takes words, so that it never fits.
+pub struct Spell;
+
+impl StageKind for Spell {
+    const KIND: &'static str = "spell";
+    const ABOUT: &'static str = "takes words";
+    type In = Word;
+    type Out = Nothing;
+    type Options = SpellOptions;
+
+    fn build(_: SpellOptions, _: &mut Build<'_>) -> Result<Built<Word, Nothing>, StageError> {
+        Err(StageError::msg("never built"))
+    }
+}
+
+pub fn registry() -> Arc<Registry> {
+    let preset =
+        Preset { name: "wide", about: "more workers", settings: &[("stage.square.workers", "3"), ("run.seed", "9")] };
+    Arc::new(
+        Registry::new()
+            .stage::<Count>()
+            .stage::<Square>()
+            .stage::<Replay>()
+            .stage::<Sink>()
+            .stage::<Spell>()
+            .preset_of(preset),
+    )
+}
+
+pub fn config(text: &str) -> Result<Config, Vec<Diagnostic>> {
+    Config::parse("test.toml", text.to_owned(), PathBuf::from("."))
+}
+
+pub struct Ran {
+    pub result: Result<Summary, RunError>,
+    pub from: Vec<&'static str>,
+}
+
+/// Runs a config in a folder of its own.
+pub fn run(tag: &str, text: &str) -> Ran {
+    let registry = registry();
+    let plan = check(&config(text).unwrap(), &registry)
+        .map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = RunDir::open(&folder.path().join(tag), false, false).unwrap();
+    let pipeline = Pipeline::build(plan, &registry, dir, "test", false).unwrap();
+    let mut from = Vec::new();
+    let result = pipeline.run(&mut |event| {
+        if let Event::EpochStarted { from: stage, .. } = event {
+            from.push(stage);
+        }
+    });
+    Ran { result, from }
+}
