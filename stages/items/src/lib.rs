@@ -1,0 +1,17 @@
+//! What travels on the edges of a CLIP pipeline, and what its stages share.
+//!
+//! ```text
+//! shards ─Flow<ImageBytes>→ decode ─Flow<Pixels>→ encode ─Flow<Encoded>→ batch
+//!        ─Batch→ pairs ─Paired→ captions ─Captioned→ tokenize ─Tokens→ train
+//! ```
+
+pub mod memory;
+pub mod model;
+pub mod order;
+pub mod sample;
+pub mod texts;
+
+pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};
+pub use model::{ModelOptions, TextEncoder, TextEncoderHandle, Train};
+pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work};
+pub use texts::{Batch, BatchItem, Captioned, NO_NEIGHBOUR, Paired, Role, TextRoles, Tokens};

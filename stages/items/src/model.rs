@@ -1,0 +1,40 @@
+//! The model that a pipeline is about.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pipeline_engine::{StageError, choice, options};
+
+choice! {
+    /// Which tower is trained.
+    pub enum Train {
+        /// The text tower and its projection (TNG-CLIP, section 4).
+        Text = "text",
+    }
+}
+
+options! {
+    /// `[model]`: the checkpoint to start from.
+    pub struct ModelOptions {
+        /// Folder with config.json, weights, tokenizer and preprocessor config.
+        weights: PathBuf;
+        /// Which tower is trained; the image encoder stays frozen.
+        train: Train = Train::Text;
+    }
+}
+
+/// Turns texts into features: what probes measure.
+pub trait TextEncoder: Send + Sync {
+    /// Width of the features.
+    fn dim(&self) -> usize;
+
+    /// N x D features, each row L2-normalised.
+    ///
+    /// # Errors
+    /// When the device fails.
+    fn embed(&self, texts: &[String]) -> Result<Vec<f32>, StageError>;
+}
+
+/// The subject that the training stage gives to probes.
+#[derive(Clone)]
+pub struct TextEncoderHandle(pub Arc<dyn TextEncoder>);

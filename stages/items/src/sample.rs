@@ -1,0 +1,198 @@
+//! A sample on its way from the shard to its feature.
+
+use std::sync::Arc;
+
+use pipeline_engine::{Item, Skip};
+
+/// A tar shard that this run reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shard {
+    /// Its place in the sorted list of all shards; the same on every rank and in every epoch.
+    pub number: u32,
+    /// Path or URL, as it is shown to people.
+    pub url: String,
+    /// Changes when the shard's content does: size and time of a file, ETag of an object.
+    pub identity: String,
+}
+
+/// Which sample, for draws, for the cache and for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleId {
+    /// Where it comes from.
+    pub shard: Arc<Shard>,
+    /// Its place in the shard, counted from 0 over all samples of it, usable or not.
+    pub index: u32,
+    /// Its WebDataset key.
+    pub key: Arc<str>,
+}
+
+/// What is left to do on a sample.
+#[derive(Debug, Clone)]
+pub enum Work<P> {
+    /// Not encoded yet: the payload of this edge.
+    Todo(P),
+    /// Its feature is known.
+    Done(Feature),
+    /// It cannot be used: the stage that found out, and why. It travels on, so that
+    /// the cache knows it too, and is dropped where batches are made.
+    Skipped {
+        /// The kind of the stage.
+        stage: Arc<str>,
+        /// Why, in words.
+        reason: Arc<str>,
+    },
+}
+
+/// An image feature: D numbers, L2-normalised.
+pub type Feature = Arc<[f32]>;
+
+/// An image with its captions.
+#[derive(Debug, Clone)]
+pub struct Sample<P> {
+    /// Which one.
+    pub id: SampleId,
+    /// All captions known for the image; at least one unless it is skipped.
+    pub captions: Arc<[String]>,
+    /// What is left to do.
+    pub work: Work<P>,
+}
+
+impl<P> Sample<P> {
+    /// The same sample at another stage of work.
+    pub fn with<Q>(self, work: Work<Q>) -> Sample<Q> {
+        Sample { id: self.id, captions: self.captions, work }
+    }
+
+    /// The same sample, given up by `stage` for `reason`.
+    pub fn skipped<Q>(self, stage: &str, reason: impl Into<Arc<str>>) -> Sample<Q> {
+        self.with(Work::Skipped { stage: stage.into(), reason: reason.into() })
+    }
+
+    /// The line of the skip ledger, if the sample is skipped.
+    pub fn skip(&self) -> Option<Skip> {
+        let Work::Skipped { stage, reason } = &self.work else { return None };
+        Some(Skip {
+            shard: self.id.shard.url.clone(),
+            key: self.id.key.to_string(),
+            stage: stage.to_string(),
+            reason: reason.to_string(),
+        })
+    }
+
+    /// Either does `todo` to the payload, or passes the sample on as it is.
+    pub fn map_todo<Q>(self, todo: impl FnOnce(&SampleId, P) -> Work<Q>) -> Sample<Q> {
+        let Self { id, captions, work } = self;
+        let work = match work {
+            Work::Todo(payload) => todo(&id, payload),
+            Work::Done(feature) => Work::Done(feature),
+            Work::Skipped { stage, reason } => Work::Skipped { stage, reason },
+        };
+        Sample { id, captions, work }
+    }
+}
+
+/// Why a shard did not give all its samples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardFault {
+    /// In words.
+    pub reason: String,
+    /// Whether it is in the shard itself (cut, no tar), so that reading it again would not help.
+    pub permanent: bool,
+}
+
+impl ShardFault {
+    /// The line of the skip ledger: the shard itself, given up by the stage that reads shards.
+    pub fn skip(&self, shard: &Shard) -> Skip {
+        Skip { shard: shard.url.clone(), key: String::new(), stage: "shards".into(), reason: self.reason.clone() }
+    }
+}
+
+/// The stream of samples, with a mark where a shard has given its last one.
+///
+/// The mark is sent as soon as the shard is read; samples of it may still wait in
+/// the shuffle buffer. Who needs whole shards counts.
+#[derive(Debug, Clone)]
+pub enum Flow<P> {
+    /// A sample.
+    Sample(Sample<P>),
+    /// A shard is read.
+    ShardEnd {
+        /// Which.
+        shard: Arc<Shard>,
+        /// How many samples it gave, skipped ones included.
+        samples: u32,
+        /// What was wrong with it.
+        fault: Option<ShardFault>,
+    },
+}
+
+impl<P> Flow<P> {
+    /// Does `f` to a sample and passes a mark on.
+    pub fn map<Q>(self, f: impl FnOnce(Sample<P>) -> Sample<Q>) -> Flow<Q> {
+        match self {
+            Self::Sample(sample) => Flow::Sample(f(sample)),
+            Self::ShardEnd { shard, samples, fault } => Flow::ShardEnd { shard, samples, fault },
+        }
+    }
+}
+
+/// An image file, not yet decoded.
+#[derive(Debug, Clone)]
+pub struct ImageBytes {
+    /// Lower-cased extension of its tar member.
+    pub extension: String,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// A picture as the encoder wants it: resized and cropped, RGB, 8 bits a channel,
+/// height x width x 3.
+#[derive(Debug, Clone)]
+pub struct Pixels {
+    /// `height * width * 3` bytes.
+    pub rgb: Vec<u8>,
+    /// Pixels a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+}
+
+/// The payload after the encoder: there is none, every sample is done or skipped.
+#[derive(Debug, Clone)]
+pub enum Encoded {}
+
+/// Memory of what stands in every sample.
+fn frame_bytes<P>(flow: &Flow<P>, payload: impl FnOnce(&P) -> usize) -> usize {
+    let Flow::Sample(sample) = flow else { return 128 };
+    let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();
+    let work = match &sample.work {
+        Work::Todo(p) => payload(p),
+        Work::Done(feature) => feature.len() * 4,
+        Work::Skipped { .. } => 64,
+    };
+    128 + captions + work
+}
+
+impl Item for Flow<ImageBytes> {
+    const NAME: &'static str = "image files with captions";
+
+    fn bytes(&self) -> usize {
+        frame_bytes(self, |image| image.bytes.len())
+    }
+}
+
+impl Item for Flow<Pixels> {
+    const NAME: &'static str = "pictures with captions";
+
+    fn bytes(&self) -> usize {
+        frame_bytes(self, |pixels| pixels.rgb.len())
+    }
+}
+
+impl Item for Flow<Encoded> {
+    const NAME: &'static str = "image features with captions";
+
+    fn bytes(&self) -> usize {
+        frame_bytes(self, |encoded| match *encoded {})
+    }
+}

@@ -1,0 +1,142 @@
+//! Batches: from image features to the token ids of a training step.
+//!
+//! B is the batch size, D the width of the features, R the texts an item.
+
+use std::sync::Arc;
+
+use pipeline_engine::Item;
+
+/// One image of a batch and the caption drawn for it.
+#[derive(Debug, Clone)]
+pub struct BatchItem {
+    /// The sample's key.
+    pub key: Arc<str>,
+    /// The shard it came from.
+    pub shard: Arc<str>,
+    /// All captions known for the image.
+    pub captions: Arc<[String]>,
+    /// Which of them is T_i in this step.
+    pub drawn: usize,
+    /// Items of a batch with the same number are the same image.
+    pub image: u32,
+}
+
+impl BatchItem {
+    /// T_i, the caption drawn for this step.
+    pub fn caption(&self) -> &str {
+        &self.captions[self.drawn]
+    }
+}
+
+/// B images.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Counted from 1.
+    pub epoch: u32,
+    /// Step of the epoch, counted from 0.
+    pub step: u64,
+    /// B items.
+    pub items: Arc<[BatchItem]>,
+    /// D.
+    pub dim: usize,
+    /// B x D image features, each row L2-normalised.
+    pub features: Arc<[f32]>,
+}
+
+/// Stands for a neighbour that does not exist.
+pub const NO_NEIGHBOUR: u32 = u32::MAX;
+
+/// A batch and who is near to whom.
+#[derive(Debug, Clone)]
+pub struct Paired {
+    /// The batch.
+    pub batch: Batch,
+    /// Neighbours an item.
+    pub k: usize,
+    /// B x k positions in the batch, nearest first, [`NO_NEIGHBOUR`] where there are fewer.
+    pub neighbours: Vec<u32>,
+    /// B x k cosines.
+    pub cosines: Vec<f32>,
+}
+
+/// What a text is to its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The caption itself.
+    Original,
+    /// "A and no B", true of the image (TNG-CLIP, section 3).
+    Compositional,
+    /// "no A", of another image's caption, true of this image.
+    Full,
+    /// The true one of twin `n`: differs from its false twin in what is negated.
+    True(u8),
+    /// The false one of twin `n`.
+    False(u8),
+}
+
+/// Published by the stage that makes captions, so that a loss can check while
+/// building that it gets the texts it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextRoles(pub Vec<Role>);
+
+/// A batch and its texts.
+#[derive(Debug, Clone)]
+pub struct Captioned {
+    /// The batch.
+    pub batch: Batch,
+    /// R roles: text `R * i + j` has role `j` for image `i`.
+    pub roles: Arc<[Role]>,
+    /// B x R texts.
+    pub texts: Vec<String>,
+}
+
+/// A batch ready to train on.
+#[derive(Debug, Clone)]
+pub struct Tokens {
+    /// The batch.
+    pub batch: Batch,
+    /// R roles.
+    pub roles: Arc<[Role]>,
+    /// B x R texts, for reports.
+    pub texts: Vec<String>,
+    /// Token ids of all texts end to end, each with its start and end token, no padding.
+    pub ids: Vec<u32>,
+    /// B x R lengths.
+    pub lens: Vec<u32>,
+}
+
+impl Item for Batch {
+    const NAME: &'static str = "batches of image features";
+
+    fn bytes(&self) -> usize {
+        self.features.len() * 4 + self.items.len() * 256
+    }
+}
+
+impl Item for Paired {
+    const NAME: &'static str = "batches with neighbours";
+
+    fn bytes(&self) -> usize {
+        self.batch.bytes() + self.neighbours.len() * 8
+    }
+}
+
+fn text_bytes(texts: &[String]) -> usize {
+    texts.iter().map(|text| text.len() + 24).sum()
+}
+
+impl Item for Captioned {
+    const NAME: &'static str = "batches with texts";
+
+    fn bytes(&self) -> usize {
+        self.batch.bytes() + text_bytes(&self.texts)
+    }
+}
+
+impl Item for Tokens {
+    const NAME: &'static str = "batches with token ids";
+
+    fn bytes(&self) -> usize {
+        self.batch.bytes() + text_bytes(&self.texts) + self.ids.len() * 4 + self.lens.len() * 4
+    }
+}
