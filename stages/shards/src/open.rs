@@ -1,0 +1,87 @@
+//! A shard as a stream of bytes, and what tells one version of it from the next.
+
+use std::time::UNIX_EPOCH;
+
+use tokio::io::{AsyncRead, BufReader};
+
+use crate::urls::{Location, Source};
+
+/// The bytes of a shard, from the first.
+pub type ByteStream = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Bytes that one read of a file asks for.
+const READ_SIZE: usize = 1 << 20;
+
+/// A shard cannot be opened or looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A file on this machine.
+    #[error("shard `{url}` cannot be read: {error}")]
+    File {
+        /// Its name.
+        url: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// An object of a server.
+    #[error("shard `{url}` cannot be read: {fault}")]
+    Remote {
+        /// Its url.
+        url: String,
+        /// What the server said, with its status, or why it could not be asked.
+        fault: String,
+    },
+}
+
+/// Opens shards; keeps the connections to their servers.
+#[derive(Debug, Default)]
+pub struct Opener {
+    #[cfg(feature = "cloud")]
+    stores: crate::remote::Stores,
+}
+
+impl Opener {
+    /// The bytes of a shard.
+    ///
+    /// # Errors
+    /// [`OpenError`], which names the shard; for a remote one after bounded retries.
+    pub async fn open(&self, shard: &Source) -> Result<ByteStream, OpenError> {
+        match &shard.location {
+            Location::Local(path) => {
+                let fault = |error| OpenError::File { url: shard.url.clone(), error };
+                let file = tokio::fs::File::open(path).await.map_err(fault)?;
+                Ok(Box::new(BufReader::with_capacity(READ_SIZE, file)))
+            }
+            #[cfg(feature = "cloud")]
+            Location::Remote(url) => self.stores.open(url).await,
+            #[cfg(not(feature = "cloud"))]
+            Location::Remote(url) => Err(no_cloud(url)),
+        }
+    }
+
+    /// A text that changes when the shard does: size and time of a file, tag (or
+    /// time) and size of a remote object.
+    ///
+    /// # Errors
+    /// [`OpenError`], which names the shard.
+    pub async fn identity(&self, shard: &Source) -> Result<String, OpenError> {
+        match &shard.location {
+            Location::Local(path) => {
+                let fault = |error| OpenError::File { url: shard.url.clone(), error };
+                let file = tokio::fs::metadata(path).await.map_err(fault)?;
+                let time = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                Ok(format!("size={} mtime={}", file.len(), time.unwrap_or_default().as_nanos()))
+            }
+            #[cfg(feature = "cloud")]
+            Location::Remote(url) => self.stores.identity(url).await,
+            #[cfg(not(feature = "cloud"))]
+            Location::Remote(url) => Err(no_cloud(url)),
+        }
+    }
+}
+
+#[cfg(not(feature = "cloud"))]
+fn no_cloud(url: &url::Url) -> OpenError {
+    let fault = "this build is without the feature `cloud`".to_owned();
+    OpenError::Remote { url: url.to_string(), fault }
+}

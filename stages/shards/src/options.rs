@@ -1,0 +1,61 @@
+//! The options of the stage.
+
+use pipeline_engine::{OptionValue, Value, choice, options};
+
+use crate::samples::CaptionSource;
+
+choice! {
+    /// Which part of the shards a process reads.
+    pub enum Split {
+        /// Its share, if a launcher (torchrun, Slurm, Open MPI) says that there are several.
+        Auto = "auto",
+        /// Every shard.
+        None = "none",
+    }
+}
+
+options! {
+    /// Options of the stage `shards`.
+    pub struct ShardsOptions {
+        /// The shards: paths, globs (*.tar), braces (train-{000..011}.tar), http(s)://, s3://, gs://; one or a list.
+        urls: Vec<String>;
+        /// Draw the order of shards and samples anew in each epoch.
+        shuffle: bool = true;
+        /// Samples in the shuffle buffer; 0: samples stay in the order of their shard.
+        buffer: usize = 1000, 0..=10_000_000;
+        /// Bytes of pictures that the shuffle buffer may hold; more is an error.
+        buffer_bytes: u64 = 2 << 30, 1..=1u64 << 40;
+        /// Extensions of pictures; the first that a sample has is taken.
+        images: Vec<String> = ["jpg", "jpeg", "png", "webp"].map(str::to_owned).to_vec();
+        /// Where captions are: "txt" (one a line) or "json:FIELD" (a text or a list of texts).
+        captions: CaptionSource = CaptionSource::Txt;
+        /// Bytes of the largest picture; a larger one is skipped unread.
+        max_member: u64 = 64 << 20, 1..=1u64 << 32;
+        /// Bytes of the longest caption; a sample with a longer one is skipped.
+        max_caption: usize = 4096, 1..=1 << 20;
+        /// Share the shards out among the processes of a launcher ("auto"), or read all in each ("none").
+        split: Split = Split::Auto;
+    }
+}
+
+impl OptionValue for CaptionSource {
+    fn expects() -> String {
+        "\"txt\" or \"json:FIELD\"".to_owned()
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let Value::String(text) = value else { return None };
+        match text.split_once(':') {
+            None if text == "txt" => Some(Self::Txt),
+            Some(("json", field)) if !field.is_empty() => Some(Self::Json(field.to_owned())),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Txt => "txt".to_owned().show(),
+            Self::Json(field) => format!("json:{field}").show(),
+        }
+    }
+}

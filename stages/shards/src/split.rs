@@ -1,0 +1,155 @@
+//! Which shards are this process's, when several train on one data set.
+
+/// This process among all that run the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rank {
+    /// Counted from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub size: usize,
+    /// The variables that said so; none when there is just one process.
+    pub from: Option<(&'static str, &'static str)>,
+}
+
+/// The variables of a launcher make no sense.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SplitError {
+    /// Only one of the two is set.
+    #[error("{set} is set but {unset} is not: set both, or set split = \"none\" to read every shard")]
+    Half {
+        /// The one that is set.
+        set: &'static str,
+        /// The one that is not.
+        unset: &'static str,
+    },
+    /// Not a number.
+    #[error("{name} = `{value}` is not a whole number")]
+    NotANumber {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The rank is not below the size.
+    #[error("{rank_name} = {rank} must be below {size_name} = {size}")]
+    OutOfRange {
+        /// The variable of the rank.
+        rank_name: &'static str,
+        /// Its value.
+        rank: usize,
+        /// The variable of the size.
+        size_name: &'static str,
+        /// Its value.
+        size: usize,
+    },
+    /// Fewer shards than processes.
+    #[error("{shards} shards cannot feed {size} processes: pack at least {size}, or set split = \"none\"")]
+    TooFewShards {
+        /// How many shards there are.
+        shards: usize,
+        /// How many processes.
+        size: usize,
+    },
+}
+
+/// torchrun, Slurm's srun, Open MPI's mpirun; the first that is set counts.
+const LAUNCHERS: [(&str, &str); 3] =
+    [("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")];
+
+impl Rank {
+    /// The only process.
+    pub const ALONE: Self = Self { rank: 0, size: 1, from: None };
+
+    /// What the launcher's variables say; alone when none is set.
+    ///
+    /// # Errors
+    /// [`SplitError`] when they are half set, no numbers, or out of range.
+    pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self, SplitError> {
+        for (rank_name, size_name) in LAUNCHERS {
+            let number = |name: &'static str, value: String| match value.trim().parse::<usize>() {
+                Ok(number) => Ok(number),
+                Err(_) => Err(SplitError::NotANumber { name, value }),
+            };
+            let (rank, size) = match (env(rank_name), env(size_name)) {
+                (None, None) => continue,
+                // The shell of an allocation (salloc): no task was started yet.
+                (None, Some(_)) if size_name == "SLURM_NTASKS" => continue,
+                (Some(_), None) => return Err(SplitError::Half { set: rank_name, unset: size_name }),
+                (None, Some(_)) => return Err(SplitError::Half { set: size_name, unset: rank_name }),
+                (Some(rank), Some(size)) => (number(rank_name, rank)?, number(size_name, size)?),
+            };
+            if rank >= size {
+                return Err(SplitError::OutOfRange { rank_name, rank, size_name, size });
+            }
+            return Ok(Self { rank, size, from: Some((rank_name, size_name)) });
+        }
+        Ok(Self::ALONE)
+    }
+
+    /// The items of this rank, in order, each with its position in the whole list.
+    ///
+    /// Every `size`-th item from `rank` on: the parts are disjoint, cover all, and
+    /// differ by one item at most. They do not change with the epoch, so that each
+    /// process finds its own shards in its cache.
+    ///
+    /// # Errors
+    /// [`SplitError::TooFewShards`] when some rank would get none.
+    pub fn share<T>(&self, items: Vec<T>) -> Result<Vec<(usize, T)>, SplitError> {
+        if items.len() < self.size {
+            return Err(SplitError::TooFewShards { shards: items.len(), size: self.size });
+        }
+        Ok(items.into_iter().enumerate().skip(self.rank).step_by(self.size).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn env<'a>(set: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn reads_each_launcher_and_prefers_torchrun() {
+        let rank = |set: &[(&str, &str)]| Rank::from_env(env(set)).map(|r| (r.rank, r.size));
+        assert_eq!(rank(&[]), Ok((0, 1)));
+        assert_eq!(rank(&[("RANK", "1"), ("WORLD_SIZE", "4")]), Ok((1, 4)));
+        assert_eq!(rank(&[("SLURM_PROCID", "2"), ("SLURM_NTASKS", "3")]), Ok((2, 3)));
+        assert_eq!(rank(&[("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_SIZE", "2")]), Ok((0, 2)));
+        assert_eq!(rank(&[("SLURM_NTASKS", "8")]), Ok((0, 1)));
+        let both = [("RANK", "1"), ("WORLD_SIZE", "4"), ("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1")];
+        assert_eq!(rank(&both), Ok((1, 4)));
+    }
+
+    #[test]
+    fn half_set_and_senseless_variables_are_errors() {
+        let error = |set: &[(&str, &str)]| Rank::from_env(env(set)).unwrap_err().to_string();
+        assert!(error(&[("RANK", "1")]).contains("RANK is set but WORLD_SIZE is not"));
+        assert!(error(&[("WORLD_SIZE", "1")]).contains("WORLD_SIZE is set but RANK is not"));
+        assert!(error(&[("SLURM_PROCID", "1")]).contains("SLURM_NTASKS is not"));
+        assert!(error(&[("RANK", "4"), ("WORLD_SIZE", "4")]).contains("RANK = 4 must be below WORLD_SIZE = 4"));
+        assert!(error(&[("RANK", "0"), ("WORLD_SIZE", "0")]).contains("must be below"));
+        assert!(error(&[("RANK", "-1"), ("WORLD_SIZE", "2")]).contains("`-1` is not a whole number"));
+    }
+
+    #[test]
+    fn each_shard_goes_to_exactly_one_rank() {
+        for size in 1..9 {
+            for shards in size..40 {
+                let mut all = Vec::new();
+                for rank in 0..size {
+                    let part = Rank { rank, size, from: None }.share((0..shards).collect()).unwrap();
+                    assert!(part.iter().all(|(position, shard)| position == shard));
+                    assert!(part.len() == shards / size || part.len() == shards / size + 1);
+                    all.extend(part.into_iter().map(|(_, shard)| shard));
+                }
+                all.sort_unstable();
+                assert_eq!(all, (0..shards).collect::<Vec<_>>());
+            }
+        }
+        let error = Rank { rank: 0, size: 3, from: None }.share(vec![(); 2]).unwrap_err();
+        assert_eq!(error, SplitError::TooFewShards { shards: 2, size: 3 });
+    }
+}
