@@ -1,0 +1,226 @@
+//! One file of the cache: what became of the samples of one shard.
+//!
+//! An Arrow IPC file with one record batch, a row a sample in the order of the
+//! tar; any Arrow reader opens it. Its last bytes before Arrow's own trailer are a
+//! seal, a BLAKE3 hash of everything else in the file. It lies inside what the
+//! trailer calls the footer, behind the footer's data, where readers do not look.
+//!
+//! The seal is checked before Arrow parses anything. It is made with a key of this
+//! program, so a file that passes has the very bytes that were written here, and
+//! what the parser trusts (lengths, offsets) was never touched.
+
+use std::collections::HashMap;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder, StringBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::reader::FileReader;
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{ArrowError, Schema};
+use stage_items::{CachedSample, ShardFault};
+
+/// Grows when a file of the version before can no longer be read.
+pub(crate) const VERSION: u32 = 1;
+
+/// Arrow's trailer: the footer's length in 4 bytes, and the magic word in 6.
+const TRAILER: usize = 10;
+const SEAL: usize = 32;
+const SEAL_KEY: &str = "pipeline 2026-11-22 seal of a feature cache entry v1";
+
+/// A larger file is not written, and not read into memory.
+pub(crate) const MAX_BYTES: u64 = 1 << 31;
+
+/// What an entry was made of; another key makes it stale.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntryKey {
+    /// Of encoder, preprocessing and recipe.
+    pub fingerprint: String,
+    /// Where the shard is.
+    pub shard: String,
+    /// Which version of the shard.
+    pub identity: String,
+}
+
+/// The content of an entry.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// In the order of the tar.
+    pub samples: Vec<CachedSample>,
+    /// What is wrong with the shard, for good.
+    pub fault: Option<ShardFault>,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EntryFault {
+    #[error("it was made for another version of the shard")]
+    Stale,
+    #[error("it is damaged or no file of this cache: {0}")]
+    Damaged(&'static str),
+    #[error("{0}")]
+    Unfit(&'static str),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("it is damaged: {0}")]
+    Arrow(#[from] ArrowError),
+}
+
+impl Entry {
+    /// About how much memory it holds.
+    pub fn bytes(&self) -> usize {
+        let of_sample = |sample: &CachedSample| {
+            let outcome = sample.outcome.as_ref().map_or(64, |feature| feature.len() * 4);
+            let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();
+            128 + sample.key.len() + captions + outcome
+        };
+        self.samples.iter().map(of_sample).sum::<usize>() + 256
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// More than [`MAX_BYTES`], or features of different widths.
+    pub fn to_bytes(&self, key: &EntryKey) -> Result<Vec<u8>, EntryFault> {
+        // Arrow counts the bytes of texts in 31 bits.
+        let large = EntryFault::Unfit("the shard has more than 2 GiB of features and captions");
+        if self.bytes() as u64 >= MAX_BYTES {
+            return Err(large);
+        }
+        let batch = self.batch(key)?;
+        let mut bytes = Vec::new();
+        let mut writer = FileWriter::try_new(&mut bytes, &batch.schema())?;
+        writer.write(&batch)?;
+        writer.finish()?;
+        drop(writer);
+        let trailer = bytes.split_off(bytes.len() - TRAILER);
+        let (length, magic) = trailer.split_at(4);
+        let length: [u8; 4] = length.try_into().map_err(|_| EntryFault::Damaged("it has no trailer"))?;
+        let mut sealed_trailer = (i32::from_le_bytes(length) + SEAL as i32).to_le_bytes().to_vec();
+        sealed_trailer.extend(magic);
+        let seal = seal(&bytes, &sealed_trailer);
+        bytes.extend(seal.as_bytes());
+        bytes.extend(sealed_trailer);
+        if bytes.len() as u64 > MAX_BYTES { Err(large) } else { Ok(bytes) }
+    }
+
+    fn batch(&self, key: &EntryKey) -> Result<RecordBatch, EntryFault> {
+        let dim = self.samples.iter().find_map(|s| s.outcome.as_ref().ok().map(|feature| feature.len())).unwrap_or(1);
+        let keys = StringArray::from_iter_values(self.samples.iter().map(|sample| &*sample.key));
+        let mut captions = ListBuilder::new(StringBuilder::new());
+        let mut features = FixedSizeListBuilder::new(Float32Builder::new(), dim as i32);
+        for sample in &self.samples {
+            captions.append_value(sample.captions.iter().map(Some));
+            match &sample.outcome {
+                Ok(feature) if feature.len() != dim => {
+                    return Err(EntryFault::Unfit("its features have different widths"));
+                }
+                Ok(feature) => features.values().append_slice(feature),
+                Err(_) => features.values().append_value_n(0.0, dim),
+            }
+            features.append(sample.outcome.is_ok());
+        }
+        let skips = || self.samples.iter().map(|sample| sample.outcome.as_ref().err());
+        let columns: [(&str, ArrayRef); 5] = [
+            ("key", Arc::new(keys)),
+            ("captions", Arc::new(captions.finish())),
+            ("feature", Arc::new(features.finish())),
+            ("stage", Arc::new(skips().map(|skip| skip.map(|(stage, _)| &**stage)).collect::<StringArray>())),
+            ("reason", Arc::new(skips().map(|skip| skip.map(|(_, reason)| &**reason)).collect::<StringArray>())),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| {
+            let nullable = matches!(name, "feature" | "stage" | "reason");
+            (name, column, nullable)
+        }))?;
+        let mut metadata = key.metadata();
+        if let Some(fault) = &self.fault {
+            metadata.insert("fault".into(), fault.reason.clone());
+        }
+        let schema = Schema::clone(&batch.schema()).with_metadata(metadata);
+        Ok(batch.with_schema(Arc::new(schema))?)
+    }
+
+    /// Reads a file and checks that it is whole and was made for `key`; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`EntryFault`], which the cache takes for an entry that is absent.
+    pub fn read(path: &Path, key: &EntryKey) -> Result<Option<Self>, EntryFault> {
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(EntryFault::Damaged("it is larger than any that is written here"));
+        }
+        Self::from_bytes(&bytes, key).map(Some)
+    }
+
+    /// As [`Entry::read`], of a file in memory.
+    pub fn from_bytes(bytes: &[u8], key: &EntryKey) -> Result<Self, EntryFault> {
+        let Some(sealed) = bytes.len().checked_sub(SEAL + TRAILER) else {
+            return Err(EntryFault::Damaged("it is cut"));
+        };
+        let (body, rest) = bytes.split_at(sealed);
+        let (found, trailer) = rest.split_at(SEAL);
+        if seal(body, trailer).as_bytes() != found {
+            return Err(EntryFault::Damaged("its checksum is wrong"));
+        }
+        let mut reader = FileReader::try_new(Cursor::new(bytes), None)?;
+        let schema = reader.schema();
+        let metadata = schema.metadata();
+        if key.metadata().iter().any(|(name, value)| metadata.get(name) != Some(value)) {
+            return Err(EntryFault::Stale);
+        }
+        let fault = metadata.get("fault").map(|reason| ShardFault { reason: reason.clone(), permanent: true });
+        let batch = reader.next().ok_or(EntryFault::Damaged("it has no rows"))??;
+        let samples = samples(&batch).ok_or(EntryFault::Damaged("its columns are not those of this cache"))?;
+        Ok(Self { samples, fault })
+    }
+}
+
+impl EntryKey {
+    fn metadata(&self) -> HashMap<String, String> {
+        [
+            ("format", format!("features/{VERSION}")),
+            ("fingerprint", self.fingerprint.clone()),
+            ("shard", self.shard.clone()),
+            ("identity", self.identity.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+fn seal(body: &[u8], trailer: &[u8]) -> blake3::Hash {
+    blake3::Hasher::new_derive_key(SEAL_KEY).update(body).update(trailer).finalize()
+}
+
+/// The rows; `None` when the columns are of other types or a row is neither done nor skipped.
+fn samples(batch: &RecordBatch) -> Option<Vec<CachedSample>> {
+    let keys = batch.column_by_name("key")?.as_string_opt::<i32>()?;
+    let captions = batch.column_by_name("captions")?.as_list_opt::<i32>()?;
+    let features = batch.column_by_name("feature")?.as_fixed_size_list_opt()?;
+    let stages = batch.column_by_name("stage")?.as_string_opt::<i32>()?;
+    let reasons = batch.column_by_name("reason")?.as_string_opt::<i32>()?;
+    let mut samples = Vec::with_capacity(batch.num_rows());
+    for row in 0..batch.num_rows() {
+        let texts = captions.value(row);
+        let captions = texts.as_string_opt::<i32>()?.iter().map(|text| text.map(str::to_owned));
+        let outcome = if features.is_valid(row) {
+            Ok(features.value(row).as_primitive_opt::<Float32Type>()?.values()[..].into())
+        } else {
+            Err((
+                stages.is_valid(row).then(|| stages.value(row).into())?,
+                reasons.is_valid(row).then(|| reasons.value(row).into())?,
+            ))
+        };
+        samples.push(CachedSample { key: keys.value(row).into(), captions: captions.collect::<Option<_>>()?, outcome });
+    }
+    Some(samples)
+}

@@ -1,0 +1,94 @@
+//! An image encoder from an ONNX file, run by tract on the CPU.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clip::Preprocess;
+use stage_items::Pixels;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
+
+use crate::encoder::{EncodeError, Encoder, check_size};
+
+const INPUT: &str = "pixel_values";
+const OUTPUT: &str = "image_embeds";
+
+/// `vision_model.onnx`: input `pixel_values` N x 3 x S x S, output `image_embeds` N x D.
+///
+/// One picture a run, so that a feature does not depend on its company; threads
+/// share the optimised plan.
+#[derive(Debug)]
+pub struct OnnxEncoder {
+    path: PathBuf,
+    plan: Arc<TypedRunnableModel>,
+    preprocess: Preprocess,
+    dim: usize,
+}
+
+impl OnnxEncoder {
+    /// Reads and optimises the model for pictures of the size that `preprocess` makes.
+    ///
+    /// # Errors
+    /// A file that is missing or no such model, or one that takes another size.
+    pub fn open(path: &Path, preprocess: Preprocess) -> Result<Self, EncodeError> {
+        let bytes = std::fs::read(path).map_err(|source| EncodeError::Read { path: path.to_owned(), source })?;
+        let fault = |message: String| EncodeError::Onnx { path: path.to_owned(), message };
+        let (height, width) = preprocess.size();
+        let plan = plan(&bytes, height, width).map_err(|error| fault(format!("{error:#}")))?;
+        let shape = plan.model().output_fact(0).ok().and_then(|fact| fact.shape.as_concrete());
+        match shape {
+            Some(&[1, dim]) if dim > 0 => Ok(Self { path: path.to_owned(), plan, preprocess, dim }),
+            other => Err(fault(format!("`{OUTPUT}` of one picture must be 1 x D numbers, but its shape is {other:?}"))),
+        }
+    }
+}
+
+fn plan(bytes: &[u8], height: usize, width: usize) -> TractResult<Arc<TypedRunnableModel>> {
+    let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?;
+    model.set_input_names([INPUT])?;
+    let output = match (model.find_outlet_label(OUTPUT), model.output_outlets()?) {
+        (Some(named), _) => named,
+        (None, [only]) => *only,
+        (None, _) => return Err(TractError::msg(format!("the model has several outputs, and none is `{OUTPUT}`"))),
+    };
+    model.select_output_outlets(&[output])?;
+    // Sizes that the model leaves open are `None`.
+    let given = model.input_fact(0)?.shape.dims().skip(1).map(|dim| dim.concretize().and_then(|dim| dim.to_i64().ok()));
+    let wanted = [3, height, width].map(|size| size as i64);
+    if given.zip(wanted).any(|(given, wanted)| given.is_some_and(|given| given != wanted)) {
+        return Err(TractError::msg(format!(
+            "`{INPUT}` has shape {:?}, but the preprocessing of this checkpoint makes pictures of 3 x {height} x {width}; \
+             the model and preprocessor_config.json are not of one checkpoint",
+            model.input_fact(0)?.shape
+        )));
+    }
+    model.set_input_fact(0, f32::fact([1, 3, height, width]).into())?;
+    model.into_optimized()?.into_runnable()
+}
+
+impl Encoder for OnnxEncoder {
+    fn dim(&self) -> usize {
+        self.dim
+    }
+
+    fn chunk(&self) -> usize {
+        1
+    }
+
+    fn encode(&self, pictures: &[Pixels]) -> Result<Vec<f32>, EncodeError> {
+        let (height, width) = self.preprocess.size();
+        let mut features = Vec::with_capacity(pictures.len() * self.dim);
+        for picture in pictures {
+            check_size(picture, (height, width))?;
+            let pixels = self.preprocess.normalise(&picture.rgb);
+            let fault =
+                |error: TractError| EncodeError::Onnx { path: self.path.clone(), message: format!("{error:#}") };
+            let input = Tensor::from_shape(&[1, 3, height, width], &pixels).map_err(fault)?;
+            let output = self.plan.run(tvec!(input.into())).map_err(fault)?;
+            features.extend_from_slice(
+                output[0].try_as_plain_ram().and_then(|plain| plain.as_slice::<f32>()).map_err(fault)?,
+            );
+        }
+        Ok(features)
+    }
+}

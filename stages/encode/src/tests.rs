@@ -1,0 +1,617 @@
+//! The stage in a pipeline of three: pictures, `encode`, and a sink that writes down what comes.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use pipeline_engine::{
+    Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
+    check, options,
+};
+use stage_items::{
+    CachedSample, Encoded, Flow, Memory, ModelOptions, Pixels, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan,
+    Work,
+};
+
+use crate::cache::FeatureCache;
+use crate::encoder::{EncodeError, Encoder};
+use crate::entry::{Entry, EntryFault, EntryKey};
+use crate::stage::{Encode, EncodeStage, Source, open_cache};
+use crate::{OnnxEncoder, VitEncoder};
+
+/// What each run saw and did, by its folder.
+static SEEN: Mutex<BTreeMap<String, Seen>> = Mutex::new(BTreeMap::new());
+
+#[derive(Default, Debug, Clone, PartialEq)]
+struct Seen {
+    /// `epoch|shard|index|key|captions|feature or reason`; marks as `epoch|shard|END n fault`.
+    lines: Vec<String>,
+    /// Epochs in which pictures were read.
+    read: Vec<u32>,
+    /// Pictures that were encoded.
+    encoded: usize,
+}
+
+fn note(run: &str, what: impl FnOnce(&mut Seen)) {
+    what(SEEN.lock().unwrap().entry(run.to_owned()).or_default());
+}
+
+/// Run folders are unique, names are not.
+fn run_of(build: &Build<'_>) -> String {
+    build.path(&build.run.name).display().to_string()
+}
+
+options! {
+    /// Options of the source.
+    pub struct PicturesOptions {
+        /// Shards.
+        shards: u32 = 5;
+        /// Of the shuffle buffer.
+        buffer: usize = 6;
+        /// Rows and columns of a picture.
+        side: u32 = 2;
+        /// Of every shard.
+        identity: String = String::from("first");
+        /// Noted in the recipe.
+        recipe: String = String::from("txt");
+        /// Whether the fault of the fourth shard is for good.
+        permanent: bool = true;
+    }
+}
+
+/// Stands for `shards` and `decode`.
+struct Pictures(PicturesOptions, Arc<ShardPlan>, String);
+
+impl StageKind for Pictures {
+    const KIND: &'static str = "pictures";
+    const ABOUT: &'static str = "makes pictures";
+    type In = Nothing;
+    type Out = Flow<Pixels>;
+    type Options = PicturesOptions;
+
+    fn build(options: PicturesOptions, build: &mut Build<'_>) -> Result<Built<Nothing, Self::Out>, StageError> {
+        let shard = |number| {
+            let (url, identity) = (format!("data/s-{number}.tar"), options.identity.clone());
+            Arc::new(Shard { number, url, identity })
+        };
+        let shards = (0..options.shards).map(shard).collect();
+        let plan = Arc::new(ShardPlan { shards, shuffle: true, buffer: options.buffer });
+        build.services.publish(plan.clone());
+        Recipe::note(build.services, Self::KIND, options.recipe.clone());
+        Ok(Built::Stage(Box::new(Self(options, plan, run_of(build)))))
+    }
+}
+
+impl Pictures {
+    /// Nine samples a shard; one is skipped, one has a feature of NaN and one of length 0.
+    fn samples(&self, shard: &Arc<Shard>) -> Vec<Sample<Pixels>> {
+        let side = self.0.side;
+        let sample = |index: u32| {
+            let id = SampleId { shard: shard.clone(), index, key: format!("{index:03}").into() };
+            let captions: Arc<[String]> = (0..index % 3 + 1).map(|i| format!("caption {i} of «{index}»")).collect();
+            let work = match index {
+                3 => Work::Skipped { stage: "decode".into(), reason: "no picture".into() },
+                _ => {
+                    let value = |at| (at * 7 + index * 31 + shard.number * 57) as u8 | 2;
+                    let mut rgb: Vec<u8> = (0..side * side * 3).map(value).collect();
+                    rgb[0] = if index == 5 {
+                        0
+                    } else if index == 6 {
+                        1
+                    } else {
+                        rgb[0]
+                    };
+                    Work::Todo(Pixels { rgb, width: side, height: side })
+                }
+            };
+            Sample { id, captions, work }
+        };
+        (0..if shard.number == 4 { 0 } else { 9 }).map(sample).collect()
+    }
+}
+
+impl Stage<Nothing, Flow<Pixels>> for Pictures {
+    fn run(&mut self, pass: &Pass<'_>, _: Inlet<Nothing>, mut output: Outlet<Flow<Pixels>>) -> Result<(), StageError> {
+        note(&self.2, |seen| seen.read.push(pass.epoch));
+        let memory = pass.services.get::<Memory>();
+        let mut buffer = self.1.shuffle_buffer(pass.seed, pass.epoch);
+        for position in self.1.order(pass.seed, pass.epoch) {
+            let shard = &self.1.shards[position];
+            let mut samples = self.samples(shard);
+            let count = samples.len() as u32;
+            if let Some((known, _)) = memory.as_ref().and_then(|memory| memory.0.recall(shard).unwrap()) {
+                assert_eq!(known.len(), samples.len());
+                for (sample, CachedSample { key, captions, outcome }) in samples.iter_mut().zip(known) {
+                    assert_eq!((&sample.id.key, &sample.captions), (&key, &captions));
+                    sample.work = match outcome {
+                        Ok(feature) => Work::Done(feature),
+                        Err((stage, reason)) => Work::Skipped { stage, reason },
+                    };
+                }
+            }
+            for sample in samples {
+                if let Some(leaving) = buffer.push(sample) {
+                    output.send(Flow::Sample(leaving))?;
+                }
+            }
+            let fault = ShardFault { reason: "cut".into(), permanent: self.0.permanent };
+            let fault = (shard.number == 3).then_some(fault);
+            output.send(Flow::ShardEnd { shard: shard.clone(), samples: count, fault })?;
+        }
+        while let Some(leaving) = buffer.pop() {
+            output.send(Flow::Sample(leaving))?;
+        }
+        Ok(())
+    }
+}
+
+options! {
+    /// Options of the stage with a fake encoder.
+    pub struct FakeOptions {
+        /// As those of `encode`.
+        workers: usize = 1;
+        /// As those of `encode`.
+        chunk: usize = 1;
+        /// As those of `encode`.
+        cache: Option<PathBuf> = None;
+        /// Stands for the weights.
+        weights: String = String::from("first");
+        /// Bytes of entries in memory.
+        held: usize = 1 << 20;
+    }
+}
+
+/// The stage `encode` with an encoder that is quick.
+struct Fake {
+    chunk: usize,
+    run: String,
+}
+
+impl StageKind for Fake {
+    const KIND: &'static str = "fake";
+    const ABOUT: &'static str = "encode with a fake encoder";
+    type In = Flow<Pixels>;
+    type Out = Flow<Encoded>;
+    type Options = FakeOptions;
+
+    fn build(options: FakeOptions, build: &mut Build<'_>) -> Result<Built<Self::In, Self::Out>, StageError> {
+        let (run, chunk) = (run_of(build), options.chunk);
+        let open: Box<dyn Fn() -> _ + Send> =
+            Box::new(move || Ok(Box::new(Fake { chunk, run: run.clone() }) as Box<dyn Encoder>));
+        let source = Source { workers: options.workers, fingerprint: options.weights, open };
+        let cache = match &options.cache {
+            Some(dir) => Some(open_cache(&build.path(dir), &source.fingerprint, options.held, build)?),
+            None => None,
+        };
+        Ok(Built::Stage(Box::new(EncodeStage::new(source, cache))))
+    }
+}
+
+impl Encoder for Fake {
+    fn dim(&self) -> usize {
+        4
+    }
+
+    fn chunk(&self) -> usize {
+        self.chunk
+    }
+
+    fn encode(&self, pictures: &[Pixels]) -> Result<Vec<f32>, EncodeError> {
+        assert!((1..=self.chunk).contains(&pictures.len()));
+        note(&self.run, |seen| seen.encoded += pictures.len());
+        let feature = |picture: &Pixels| match picture.rgb[0] {
+            0 => [1.0, f32::NAN, 0.0, 0.0],
+            1 => [0.0; 4],
+            _ => [0, 1, 2, 3].map(|i| f32::from(picture.rgb[i])),
+        };
+        Ok(pictures.iter().flat_map(feature).collect())
+    }
+}
+
+options! {
+    /// Options of the sink.
+    pub struct SinkOptions {
+        /// Samples after which it fails; 0: never.
+        fail_after: u64 = 0;
+    }
+}
+
+struct Sink(SinkOptions, String);
+
+impl StageKind for Sink {
+    const KIND: &'static str = "sink";
+    const ABOUT: &'static str = "writes down what comes";
+    type In = Flow<Encoded>;
+    type Out = Nothing;
+    type Options = SinkOptions;
+
+    fn build(options: SinkOptions, build: &mut Build<'_>) -> Result<Built<Self::In, Nothing>, StageError> {
+        Ok(Built::Stage(Box::new(Self(options, run_of(build)))))
+    }
+}
+
+impl Stage<Flow<Encoded>, Nothing> for Sink {
+    fn run(&mut self, pass: &Pass<'_>, mut input: Inlet<Flow<Encoded>>, _: Outlet<Nothing>) -> Result<(), StageError> {
+        let mut count = 0;
+        while let Some(flow) = input.recv()? {
+            let line = match flow {
+                Flow::Sample(sample) => {
+                    let outcome = match &sample.work {
+                        Work::Done(feature) => {
+                            let norm: f32 = feature.iter().map(|x| x * x).sum();
+                            assert!((norm - 1.0).abs() < 1e-5);
+                            format!("{feature:?}")
+                        }
+                        Work::Skipped { stage, reason } => format!("{stage}: {reason}"),
+                        Work::Todo(encoded) => match *encoded {},
+                    };
+                    let SampleId { shard, index, key } = &sample.id;
+                    format!("{}|{}|{index}|{key}|{}|{outcome}", pass.epoch, shard.url, sample.captions.join("+"))
+                }
+                Flow::ShardEnd { shard, samples, fault } => {
+                    let fault = fault.map(|fault| fault.reason).unwrap_or_default();
+                    format!("{}|{}|END {samples} {fault}", pass.epoch, shard.url)
+                }
+            };
+            note(&self.1, |seen| seen.lines.push(line));
+            count += 1;
+            if count == self.0.fail_after {
+                return Err(StageError::msg("the sink is full"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs three epochs in a folder; what was seen, or the error.
+fn run(dir: &Path, name: &str, pictures: &str, encode: &str, sink: &str) -> Result<Seen, String> {
+    let registry = Registry::new().stage::<Pictures>().stage::<Fake>().stage::<Encode>().stage::<Sink>();
+    let registry = Arc::new(registry.section::<ModelOptions>("model"));
+    let text = format!(
+        "[run]\nname = \"{name}\"\nseed = 7\nepochs = 3\ndevice = \"cpu\"\n[model]\nweights = \"model\"\n\
+         [[stage]]\nkind = \"pictures\"\n{pictures}\n[[stage]]\n{encode}\n[[stage]]\nkind = \"sink\"\n{sink}\n"
+    );
+    let config = Config::parse("test.toml", text, dir.to_owned()).unwrap();
+    let plan = check(&config, &registry).map_err(|faults| faults[0].to_string())?;
+    let run = dir.join(name);
+    let run_dir = RunDir::open(&run, false, false).unwrap();
+    let run = run.display().to_string();
+    let pipeline = Pipeline::build(plan, &registry, run_dir, "", false).map_err(|error| error.to_string())?;
+    pipeline.run(&mut |_| {}).map_err(|error| error.to_string())?;
+    Ok(SEEN.lock().unwrap().remove(&run).unwrap_or_default())
+}
+
+const FAKE: &str = "kind = \"fake\"";
+const CACHED: &str = "kind = \"fake\"\ncache = \"cache\"";
+
+/// The cache's files with their content, by name.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let Ok(entries) = std::fs::read_dir(dir.join("cache")) else { return BTreeMap::new() };
+    let read =
+        |entry: std::fs::DirEntry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
+    entries.map(|entry| read(entry.unwrap())).collect()
+}
+
+fn ledger(dir: &Path, name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(dir.join(name).join("skipped.jsonl")).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn a_cached_epoch_is_the_epoch_that_it_stands_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = run(dir.path(), "plain", "", FAKE, "").unwrap();
+    assert_eq!(plain.read, [1, 2, 3]);
+    assert_eq!(plain.lines.len(), 3 * (4 * 9 + 5));
+    let cached = run(dir.path(), "cached", "", CACHED, "").unwrap();
+    assert_eq!(cached.lines, plain.lines);
+    assert_eq!((cached.read, cached.encoded), (vec![1], 4 * 8));
+    assert_eq!(files(dir.path()).len(), 5);
+    // A later run, once with all entries in memory and once with room for one only.
+    for (name, held) in [("later", 1 << 20), ("little-memory", 4000)] {
+        let later = run(dir.path(), name, "", &format!("{CACHED}\nheld = {held}"), "").unwrap();
+        assert_eq!(later.lines, plain.lines);
+        assert_eq!((later.read, later.encoded), (vec![], 0));
+        assert_eq!(ledger(dir.path(), name), ledger(dir.path(), "plain"));
+    }
+    // In each of four shards three samples, and the fault of one shard.
+    assert_eq!(ledger(dir.path(), "plain").len(), 4 * 3 + 1);
+}
+
+#[test]
+fn neither_workers_nor_chunks_change_what_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = run(dir.path(), "one", "", FAKE, "").unwrap();
+    for (workers, chunk) in [(1, 2), (3, 1), (2, 5), (4, 1000)] {
+        let name = format!("w{workers}c{chunk}");
+        let seen = run(dir.path(), &name, "", &format!("{FAKE}\nworkers = {workers}\nchunk = {chunk}"), "").unwrap();
+        assert_eq!(seen, plain);
+    }
+}
+
+#[test]
+fn a_shard_that_is_not_cached_is_encoded_among_those_that_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let plain = run(dir.path(), "all", "", CACHED, "").unwrap();
+    let before = files(dir.path());
+    let name = before.keys().find(|name| name.starts_with("s-1-")).unwrap().clone();
+    let path = dir.path().join("cache").join(&name);
+    let mut damaged = before[&name].clone();
+    damaged[700] ^= 1;
+    for damage in [None, Some(damaged), Some(before[&name][..900].to_vec()), Some(b"ARROW1".to_vec()), Some(vec![])] {
+        match damage {
+            Some(bytes) => std::fs::write(&path, bytes).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let again = run(dir.path(), "again", "", CACHED, "").unwrap();
+        std::fs::remove_dir_all(dir.path().join("again")).unwrap();
+        assert_eq!(again.lines, plain.lines);
+        assert_eq!((again.read, again.encoded), (vec![1], 8));
+        assert_eq!(files(dir.path()), before);
+    }
+}
+
+#[test]
+fn other_weights_recipes_and_shards_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), "first", "", CACHED, "").unwrap();
+    let read = |name: &str, pictures: &str, encode: &str| {
+        run(dir.path(), name, pictures, &format!("{CACHED}\n{encode}"), "").unwrap().read
+    };
+    assert!(read("same", "", "").is_empty());
+    assert_eq!(read("weights", "", "weights = \"other\""), [1]);
+    assert_eq!(read("recipe", "recipe = \"json:caption\"", ""), [1]);
+    assert_eq!(files(dir.path()).len(), 15);
+    // A new version of a shard takes the place of the old one.
+    assert_eq!(read("identity", "identity = \"second\"", ""), [1]);
+    assert_eq!(files(dir.path()).len(), 15);
+    assert!(read("identity-again", "identity = \"second\"", "").is_empty());
+    assert!(read("weights-again", "", "weights = \"other\"").is_empty());
+}
+
+#[test]
+fn shards_that_may_be_better_next_time_are_not_cached() {
+    let dir = tempfile::tempdir().unwrap();
+    let seen = run(dir.path(), "passing", "permanent = false", CACHED, "").unwrap();
+    assert_eq!(seen.read, [1, 2, 3]);
+    assert_eq!(seen.encoded, 4 * 8 + 8 + 8);
+    assert!(files(dir.path()).keys().all(|name| !name.starts_with("s-3-")));
+}
+
+#[test]
+fn a_run_that_fails_leaves_whole_entries_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = run(dir.path(), "fails", "buffer = 0", CACHED, "fail_after = 25").unwrap_err();
+    assert!(error.contains("the sink is full"), "{error}");
+    let left = files(dir.path());
+    assert!(!left.is_empty() && left.keys().all(|name| name.ends_with(".arrow")), "{:?}", left.keys());
+    let plain = run(dir.path(), "plain", "buffer = 0", FAKE, "").unwrap();
+    let after = run(dir.path(), "after", "buffer = 0", CACHED, "").unwrap();
+    assert_eq!(after.lines, plain.lines);
+    let whole = files(dir.path());
+    assert!(left.iter().all(|(name, bytes)| whole[name] == *bytes));
+}
+
+/// An entry with a bit of everything.
+fn entry(rows: usize, dim: usize) -> Entry {
+    let sample = |row: usize| CachedSample {
+        key: format!("key {row}").into(),
+        captions: (0..row % 4).map(|i| format!("ein Käfer {i}")).collect(),
+        outcome: if row % 5 == 2 {
+            Err(("decode".into(), format!("reason {row}").into()))
+        } else {
+            Ok((0..dim).map(|i| (row * dim + i) as f32 * 0.1).collect())
+        },
+    };
+    Entry { samples: (0..rows).map(sample).collect(), fault: None }
+}
+
+fn key() -> EntryKey {
+    EntryKey { fingerprint: "f".into(), shard: "/data/s.tar".into(), identity: "size=1".into() }
+}
+
+#[test]
+fn an_entry_comes_back_as_it_was() {
+    let fault = Some(ShardFault { reason: "cut at 700".into(), permanent: true });
+    for (rows, dim, fault) in [(0, 1, None), (0, 1, fault.clone()), (1, 1, None), (3, 256, fault), (40, 7, None)] {
+        let entry = Entry { fault, ..entry(rows, dim) };
+        let bytes = entry.to_bytes(&key()).unwrap();
+        assert_eq!(bytes, entry.to_bytes(&key()).unwrap());
+        let back = Entry::from_bytes(&bytes, &key()).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{entry:?}"));
+    }
+}
+
+#[test]
+fn a_damaged_entry_is_never_taken_for_a_sound_one() {
+    let bytes = entry(12, 5).to_bytes(&key()).unwrap();
+    for position in 0..bytes.len() {
+        for bit in [0, 3, 7] {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 1 << bit;
+            assert!(Entry::from_bytes(&damaged, &key()).is_err(), "bit {bit} of byte {position}");
+        }
+    }
+    for length in 0..bytes.len() {
+        assert!(Entry::from_bytes(&bytes[..length], &key()).is_err(), "cut to {length} bytes");
+    }
+    assert!(Entry::from_bytes(&[&bytes[..], b"more"].concat(), &key()).is_err());
+    // A file of zeros, as some file systems leave it after a power cut.
+    assert!(Entry::from_bytes(&vec![0; bytes.len()], &key()).is_err());
+    // An Arrow file that is not ours.
+    let mut foreign = Vec::new();
+    let batch = arrow_array::RecordBatch::try_from_iter([(
+        "key",
+        Arc::new(arrow_array::StringArray::from(vec!["a"])) as arrow_array::ArrayRef,
+    )]);
+    let batch = batch.unwrap();
+    let mut writer = arrow_ipc::writer::FileWriter::try_new(&mut foreign, &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    drop(writer);
+    assert!(matches!(Entry::from_bytes(&foreign, &key()), Err(EntryFault::Damaged(_))));
+}
+
+#[test]
+fn an_entry_of_another_key_is_stale() {
+    let bytes = entry(3, 4).to_bytes(&key()).unwrap();
+    for other in [
+        EntryKey { fingerprint: "g".into(), ..key() },
+        EntryKey { shard: "/data/t.tar".into(), ..key() },
+        EntryKey { identity: "size=2".into(), ..key() },
+    ] {
+        assert!(matches!(Entry::from_bytes(&bytes, &other), Err(EntryFault::Stale)));
+    }
+}
+
+#[test]
+fn features_of_two_widths_are_not_written() {
+    let mut mixed = entry(2, 4);
+    mixed.samples[1].outcome = Ok([1.0].into());
+    assert!(mixed.to_bytes(&key()).is_err());
+}
+
+#[test]
+fn the_same_name_in_two_folders_is_two_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    let shard = Shard { number: 0, url: "train-000.tar.gz".into(), identity: "size=1".into() };
+    let cache = |base: &str| FeatureCache::open(dir.path(), Path::new(base), "f".into(), 0).unwrap();
+    let (a, b) = (cache("/a").path(&shard), cache("/b").path(&shard));
+    assert_ne!(a, b);
+    assert!(a.file_name().unwrap().to_str().unwrap().starts_with("train-000-"));
+    let remote = Shard { url: "https://host/a.tar?token=x/../../y".into(), ..shard };
+    assert_eq!(cache("/a").path(&remote), cache("/b").path(&remote));
+    assert_eq!(cache("/a").path(&remote).parent(), Some(dir.path()));
+}
+
+/// A random CLIP of 16-pixel pictures in `dir/model`.
+fn tiny_clip(dir: &Path) {
+    let json = r#"{"model_type": "clip_vision_model", "hidden_size": 48, "intermediate_size": 96, "projection_dim": 24,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 16, "patch_size": 4}"#;
+    let config = clip::ClipConfig::parse(Path::new("config.json"), json).unwrap();
+    let tensors = clip::init::random(&config, 3);
+    clip::Checkpoint::create(dir.join("model"), &config, &tensors, clip::Precision::F32).unwrap();
+}
+
+#[test]
+fn a_feature_does_not_depend_on_its_company() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_clip(dir.path());
+    let checkpoint = clip::Checkpoint::open(dir.path().join("model")).unwrap();
+    let encoder = |chunk| {
+        let preprocess = clip::Preprocess::openai(16);
+        VitEncoder::open(&checkpoint, preprocess, &clip::device::pick("cpu").unwrap().0, chunk).unwrap()
+    };
+    let picture = |n: usize| Pixels {
+        rgb: (0..16 * 16 * 3).map(|i| (i * (n + 3) + n * 77) as u8).collect(),
+        width: 16,
+        height: 16,
+    };
+    let pictures: Vec<Pixels> = (0..7).map(picture).collect();
+    let seven = encoder(7);
+    let all = seven.encode(&pictures).unwrap();
+    assert_eq!((all.len(), seven.dim()), (7 * 24, 24));
+    // The tower itself, without chunks or padding.
+    let device = clip::device::pick("cpu").unwrap().0;
+    let tower = clip::VisionTower::load(&checkpoint, &device).unwrap();
+    let preprocess = clip::Preprocess::openai(16);
+    for (n, picture) in pictures.iter().enumerate() {
+        let row = &all[n * 24..][..24];
+        assert_eq!(seven.encode(&pictures[n..=n]).unwrap(), row, "picture {n} alone");
+        let input = burn::tensor::TensorData::new(preprocess.normalise(&picture.rgb), [1, 3, 16, 16]);
+        let plain = tower.forward(burn::tensor::Tensor::from_data(input, &device)).unwrap().into_data();
+        assert!(plain.iter::<f32>().zip(row).all(|(a, b)| (a - b).abs() < 1e-5), "picture {n}");
+    }
+    let small = Pixels { rgb: vec![0; 12], width: 2, height: 2 };
+    let error = seven.encode(&[small]).unwrap_err().to_string();
+    assert_eq!(error, "a picture is 2x2 pixels, but the image encoder takes 16x16");
+}
+
+#[test]
+fn the_kind_encodes_with_the_checkpoint_of_the_config() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_clip(dir.path());
+    let encode = "kind = \"encode\"\ncache = \"cache\"\nchunk = ";
+    let first = run(dir.path(), "vit", "side = 16\nshards = 2", &format!("{encode} 5"), "").unwrap();
+    assert_eq!(first.read, [1]);
+    let again = run(dir.path(), "vit-again", "side = 16\nshards = 2", &format!("{encode} 3"), "").unwrap();
+    assert_eq!((again.lines, again.read), (first.lines, vec![]));
+    let error = run(dir.path(), "size", "side = 8\nshards = 1", "kind = \"encode\"\ncache = \"\"", "").unwrap_err();
+    assert!(error.contains("a picture is 8x8 pixels, but the image encoder takes 16x16"), "{error}");
+    let error = run(dir.path(), "no-onnx", "", "kind = \"encode\"\nencoder = \"onnx\"", "").unwrap_err();
+    assert!(error.contains("vision_model.onnx"), "{error}");
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let error = run(dir.path(), "no-folder", "", "kind = \"encode\"\ncache = \"file/cache\"", "").unwrap_err();
+    assert!(error.contains("set `cache` of stage `encode` to another folder"), "{error}");
+    std::fs::write(dir.path().join("model/vision_model.onnx"), "no model").unwrap();
+    let error = run(dir.path(), "bad-onnx", "", "kind = \"encode\"\ncache = \"\"", "").unwrap_err();
+    assert!(error.contains("model/vision_model.onnx: "), "{error}");
+}
+
+/// A folder of the shared material beside the repository; says so when it is not there.
+fn shared(path: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path);
+    if !path.exists() {
+        println!("skipped: {} is not there", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// The first `count` photos of a tar.
+fn photos(tar: &Path, preprocess: &clip::Preprocess, count: usize) -> Vec<Pixels> {
+    let mut archive = tar::Archive::new(std::fs::File::open(tar).unwrap());
+    let mut photos = Vec::new();
+    for file in archive.entries().unwrap() {
+        let mut file = file.unwrap();
+        if photos.len() < count && file.path().unwrap().extension().is_some_and(|extension| extension == "jpg") {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+            let limits = clip::Limits { max_pixels: 1 << 24 };
+            let clip::Pixels { rgb, width, height } = preprocess.decode(&bytes, &limits).unwrap();
+            photos.push(Pixels { rgb, width: width as u32, height: height as u32 });
+        }
+    }
+    photos
+}
+
+#[test]
+fn the_onnx_encoder_tells_photos_apart() {
+    let Some(model) = shared("models/flickr8k-lite0") else { return };
+    let Some(tar) = shared("data/flickr8k/test-000.tar") else { return };
+    let preprocess = clip::Preprocess::open(&model, None).unwrap();
+    let photos = photos(&tar, &preprocess, 6);
+    let encoder = OnnxEncoder::open(&model.join("vision_model.onnx"), preprocess).unwrap();
+    assert_eq!(encoder.dim(), 256);
+    let encode = |workers| {
+        let shard = Arc::new(Shard { number: 0, url: "s.tar".into(), identity: String::new() });
+        let sample = |(index, pixels): (usize, &Pixels)| {
+            let id = SampleId { shard: shard.clone(), index: index as u32, key: "k".into() };
+            Flow::Sample(Sample { id, captions: [].into(), work: Work::Todo(pixels.clone()) })
+        };
+        let mut flows = photos.iter().enumerate().map(sample);
+        let mut features = Vec::new();
+        crate::ordered::encode_in_order(
+            &encoder,
+            workers,
+            || Ok(flows.next()),
+            |flow| {
+                let Flow::Sample(Sample { work: Work::Done(feature), .. }) = flow else { panic!("{flow:?}") };
+                features.push(feature);
+                Ok(())
+            },
+        )
+        .unwrap();
+        features
+    };
+    let features = encode(1);
+    assert_eq!(features, encode(2));
+    let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    for (i, a) in features.iter().enumerate() {
+        assert!((cosine(a, a) - 1.0).abs() < 1e-5);
+        assert!(features[..i].iter().all(|b| cosine(a, b) < 0.98));
+    }
+}
