@@ -1,0 +1,225 @@
+//! `kind = "captions"`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipeline_engine::rng::Draw;
+use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
+use stage_items::{Captioned, Paired, Role, TextRoles};
+
+use crate::cache::Analyser;
+use crate::fixed::Fixed;
+use crate::generator::{Counts, FullSource, Generator, Rule};
+use crate::templates::{self, Source, Template, Twin};
+use crate::wordnet::WordNet;
+
+choice! {
+    /// Which texts are made.
+    pub enum Kind {
+        /// The caption alone.
+        Plain = "plain",
+        /// The caption, "A and no B", and "not A" of another image.
+        Tng = "tng",
+        /// The caption, and pairs of a true and a false text that differ in what they negate.
+        Twins = "twins",
+    }
+}
+
+choice! {
+    /// Whether texts change from epoch to epoch.
+    pub enum Mode {
+        /// New texts every epoch.
+        Dynamic = "dynamic",
+        /// What was made first for an image is kept and repeats.
+        Fixed = "fixed",
+    }
+}
+
+choice! {
+    /// Whose caption the full negation denies.
+    pub enum Denied {
+        /// A random item whose image is not similar.
+        Other = "other",
+        /// The most similar item.
+        Neighbour = "neighbour",
+        /// Item B-1-i.
+        Mirror = "mirror",
+    }
+}
+
+options! {
+    /// Options of the stage `captions`.
+    pub struct CaptionsOptions {
+        /// Which texts are made: the caption alone (plain), with a compositional
+        /// and a full negation (tng), or with true and false twins (twins).
+        generator: Kind = Kind::Tng;
+        /// New texts every epoch (dynamic), or the first ones again (fixed).
+        mode: Mode = Mode::Dynamic;
+        /// A file of your own with templates for "A and no B" (twins: pairs), one a line.
+        templates: Option<PathBuf> = None;
+        /// Use the first so many of these templates; all if left away.
+        templates_used: Option<usize> = None;
+        /// A file of your own with templates for "not A".
+        full_templates: Option<PathBuf> = None;
+        /// Use the first so many of these templates; all if left away.
+        full_templates_used: Option<usize> = None;
+        /// Whether an object must be some way off, in WordNet, from every noun of the caption.
+        distance_rule: bool = true;
+        /// The least number of WordNet edges between them.
+        min_distance: u32 = 4, 1..=40;
+        /// Whether the nouns of all captions of an image count as present in it.
+        known_captions: bool = true;
+        /// Whether what words imply counts as present, as a surfboard for "surfer".
+        implied: bool = true;
+        /// Whether any two nouns for people may mean the same person.
+        people: bool = true;
+        /// Whose caption the full negation denies.
+        full_source: Denied = Denied::Other;
+        /// With full_source = "other": the cosine that its image must stay below.
+        full_below: f64 = 0.7, -1.0..=1.0;
+        /// With generator = "twins": pairs an image.
+        pairs: usize = 2, 1..=64;
+        /// With mode = "fixed": images whose texts are kept, at most.
+        keep: usize = 1_000_000, 1..=100_000_000;
+    }
+}
+
+/// Distinct captions whose reading is remembered: about 2 KB each.
+const REMEMBERED: usize = 100_000;
+
+/// The kind `captions`.
+pub struct Captions;
+
+impl StageKind for Captions {
+    const KIND: &'static str = "captions";
+    const ABOUT: &'static str = "makes texts with negation from the captions of a batch";
+    type In = Paired;
+    type Out = Captioned;
+    type Options = CaptionsOptions;
+
+    fn build(options: CaptionsOptions, build: &mut Build<'_>) -> Result<Built<Paired, Captioned>, StageError> {
+        let own = options.templates.as_ref().map(|path| build.path(path));
+        let own_full = options.full_templates.as_ref().map(|path| build.path(path));
+        let maker = Maker::new(&options, own.as_deref(), own_full.as_deref())?;
+        build.services.publish(Arc::new(TextRoles(maker.roles.to_vec())));
+        let fixed = match options.mode {
+            Mode::Dynamic => None,
+            Mode::Fixed => Some(Fixed::open(options.keep, build.dir, build.resume.is_some(), maker.roles.len())?),
+        };
+        Ok(Built::Stage(Box::new(Running { maker, fixed })))
+    }
+}
+
+/// What the generator did in an epoch; published when the epoch's last batch is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochCounts {
+    /// Counted from 1.
+    pub epoch: u32,
+    /// The counts.
+    pub counts: Counts,
+}
+
+enum Texts {
+    Plain,
+    Tng { compositional: Vec<Template>, full: Vec<Template>, source: FullSource },
+    Twins { twins: Vec<Twin>, pairs: usize },
+}
+
+/// Makes the texts of batches.
+struct Maker {
+    generator: Generator,
+    texts: Texts,
+    roles: Arc<[Role]>,
+}
+
+impl Maker {
+    fn new(options: &CaptionsOptions, own: Option<&Path>, own_full: Option<&Path>) -> Result<Self, StageError> {
+        let source = Source { file: own, first: options.templates_used };
+        let texts = match options.generator {
+            Kind::Plain => Texts::Plain,
+            Kind::Tng => Texts::Tng {
+                compositional: templates::compositional(source)?,
+                full: templates::full(Source { file: own_full, first: options.full_templates_used })?,
+                source: match options.full_source {
+                    Denied::Other => FullSource::Other { below: options.full_below as f32 },
+                    Denied::Neighbour => FullSource::Neighbour,
+                    Denied::Mirror => FullSource::Mirror,
+                },
+            },
+            Kind::Twins => Texts::Twins { twins: templates::twins(source)?, pairs: options.pairs },
+        };
+        let mut roles = vec![Role::Original];
+        match &texts {
+            Texts::Plain => {}
+            Texts::Tng { .. } => roles.extend([Role::Compositional, Role::Full]),
+            Texts::Twins { pairs, .. } => roles.extend((0..*pairs as u8).flat_map(|n| [Role::True(n), Role::False(n)])),
+        }
+        let rule = Rule {
+            min_distance: options.distance_rule.then_some(options.min_distance),
+            known_captions: options.known_captions,
+            implied: options.implied,
+            people: options.people,
+        };
+        let wordnet = WordNet::embedded().map_err(|e| StageError::msg(e.to_string()))?;
+        let generator = Generator::new(Analyser::new(wordnet, REMEMBERED), rule);
+        Ok(Self { generator, texts, roles: roles.into() })
+    }
+
+    /// B x R texts.
+    fn make(&self, paired: &Paired, draw: &Draw, counts: &mut Counts) -> Vec<String> {
+        let items = &paired.batch.items;
+        let draw = |i: usize| draw.clone().text(&items[i].shard).text(&items[i].key);
+        let originals = items.iter().map(|item| item.caption().to_owned());
+        match &self.texts {
+            Texts::Plain => originals.collect(),
+            Texts::Tng { compositional, full, source } => {
+                let made = self.generator.negations(paired, compositional, full, *source, draw, counts);
+                originals.zip(made).flat_map(|(original, made)| [original, made.compositional, made.full]).collect()
+            }
+            Texts::Twins { twins, pairs } => {
+                let mut made = self.generator.twins(paired, twins, *pairs, draw, counts).into_iter();
+                let mut texts = Vec::with_capacity(items.len() * self.roles.len());
+                for original in originals {
+                    texts.push(original);
+                    texts.extend(made.by_ref().take(*pairs).flat_map(|pair| [pair.truth, pair.lie]));
+                }
+                texts
+            }
+        }
+    }
+}
+
+struct Running {
+    maker: Maker,
+    fixed: Option<Fixed>,
+}
+
+impl Stage<Paired, Captioned> for Running {
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        mut input: Inlet<Paired>,
+        mut output: Outlet<Captioned>,
+    ) -> Result<(), StageError> {
+        const PURPOSE: &str = "captions";
+        let draw = if self.fixed.is_some() { Draw::new(pass.seed, PURPOSE) } else { pass.draw(PURPOSE) };
+        let mut counts = Counts::default();
+        while let Some(paired) = input.recv()? {
+            let mut texts = self.maker.make(&paired, &draw, &mut counts);
+            if let Some(fixed) = &mut self.fixed {
+                for (item, row) in paired.batch.items.iter().zip(texts.chunks_mut(self.maker.roles.len())) {
+                    let first = fixed.first(&item.shard, &item.key, row.to_vec())?;
+                    row.clone_from_slice(&first);
+                }
+            }
+            let roles = self.maker.roles.clone();
+            output.send(Captioned { batch: paired.batch, roles, texts })?;
+        }
+        if let Some(fixed) = &mut self.fixed {
+            fixed.save()?;
+        }
+        tracing::info!(epoch = pass.epoch, ?counts, "captions made");
+        pass.services.publish(Arc::new(EpochCounts { epoch: pass.epoch, counts }));
+        Ok(())
+    }
+}
