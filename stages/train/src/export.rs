@@ -1,0 +1,132 @@
+//! What a run is for: the checkpoint in the layout it came in, and a model card.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clip::{Checkpoint, Tensors};
+use pipeline_engine::write_atomically;
+use serde_json::Value;
+
+use crate::error::TrainError;
+
+/// What a model card tells.
+#[derive(Debug, Clone, Default)]
+pub struct Card {
+    /// Options of the stage with their values, as TOML.
+    pub options: Vec<(&'static str, String)>,
+    /// Where the tensors lived, in words.
+    pub device: String,
+    /// The run's seed.
+    pub seed: u64,
+    /// Shards that were read; none if the pipeline has no shards.
+    pub shards: Option<usize>,
+    /// Epochs.
+    pub epochs: u32,
+    /// Steps in all.
+    pub steps: u64,
+    /// The lines of results.jsonl.
+    pub results: Vec<Value>,
+}
+
+/// Copies the checkpoint's folder to `dir` with the trained tensors replaced, and adds MODEL_CARD.md.
+///
+/// # Errors
+/// A weight that does not fit the type it is stored in; a disk that is full.
+pub fn export(checkpoint: &Checkpoint, dir: &Path, trained: &Tensors, card: &Card) -> Result<(), TrainError> {
+    let exported = checkpoint.export(dir, trained)?;
+    for file in exported.left_out {
+        tracing::warn!("the export leaves {} out: it has the old weights in another format", file.display());
+    }
+    let path = dir.join("MODEL_CARD.md");
+    write_atomically(&path, card.text(checkpoint).as_bytes()).map_err(TrainError::io(&path))
+}
+
+impl Card {
+    fn text(&self, checkpoint: &Checkpoint) -> String {
+        let start = checkpoint.dir().file_name().unwrap_or(checkpoint.dir().as_os_str()).to_string_lossy();
+        let mut text = format!(
+            "# {start}, text tower fine-tuned\n\n\
+             Made by `pipeline` {}. The text tower and its projection were trained; the image encoder, the tokenizer \
+             and everything else are those of `{start}`, and its licence holds on. The folder has the layout of that \
+             checkpoint and loads in its place.\n\n\
+             ## Training\n\n\
+             {} epochs, {} steps, seed {}, on {}.",
+            env!("CARGO_PKG_VERSION"),
+            self.epochs,
+            self.steps,
+            self.seed,
+            self.device,
+        );
+        if let Some(shards) = self.shards {
+            let _ = write!(text, " Data: {shards} shard{}.", if shards == 1 { "" } else { "s" });
+        }
+        text.push_str(" The whole configuration is in the run's `pipeline.toml`.\n\n| option | value |\n|---|---|\n");
+        for (name, value) in &self.options {
+            let _ = writeln!(text, "| `{name}` | `{value}` |");
+        }
+        text.push_str("\n## Scores\n\n");
+        let scores = self.scores();
+        if scores.is_empty() {
+            text.push_str("None were measured.\n");
+        } else {
+            text.push_str("| eval | metric | part | before | after | n |\n|---|---|---|---|---|---|\n");
+            for line in scores {
+                let _ = writeln!(text, "| {} |", line.join(" | "));
+            }
+        }
+        text
+    }
+
+    /// A row a measurement, those before and after side by side, in the order of the file. A
+    /// run that was resumed may have measured twice; the last counts.
+    fn scores(&self) -> Vec<[String; 6]> {
+        let mut rows: Vec<[String; 6]> = Vec::new();
+        for line in &self.results {
+            let column = match line["phase"].as_str() {
+                Some("before") => 3,
+                Some("after") => 4,
+                _ => continue,
+            };
+            let name = ["eval", "metric", "part"].map(|key| line[key].as_str().unwrap_or_default());
+            let at = rows.iter().position(|row| row[..3] == name).unwrap_or_else(|| {
+                rows.push([name[0].into(), name[1].into(), name[2].into(), "".into(), "".into(), "".into()]);
+                rows.len() - 1
+            });
+            let number = |key: &str| line[key].as_f64();
+            let mut value = number("value").map_or("not a number".to_owned(), |value| format!("{value:.4}"));
+            if let (Some(low), Some(high)) = (number("low"), number("high")) {
+                let _ = write!(value, " ({low:.4} to {high:.4})");
+            }
+            rows[at][column] = value;
+            rows[at][5] = line["n"].to_string();
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn scores_stand_side_by_side() {
+        let line = |phase: &str, part: &str, value: f64| {
+            json!({"phase": phase, "eval": "demo", "metric": "accuracy", "part": part,
+                   "value": value, "low": 0.25, "high": 0.75, "n": 60})
+        };
+        let results = vec![
+            line("before", "all", 0.4),
+            line("before", "negative", 0.3),
+            line("epoch", "all", 0.9),
+            line("after", "negative", 0.5),
+            line("after", "negative", 0.6),
+        ];
+        let scores = Card { results, ..Card::default() }.scores();
+        let interval = |value: &str| format!("{value} (0.2500 to 0.7500)");
+        assert_eq!(scores[0], ["demo", "accuracy", "all", &interval("0.4000"), "", "60"]);
+        assert_eq!(scores[1], ["demo", "accuracy", "negative", &interval("0.3000"), &interval("0.6000"), "60"]);
+        assert_eq!(scores.len(), 2);
+    }
+}

@@ -1,0 +1,350 @@
+//! Losses: pure functions of features.
+//!
+//! B images, R texts an image, D the width of the features. Row `R * i + j` of
+//! the text features is text `j` of image `i`. Text features come as the tower
+//! gives them and are normalised here; image features are normalised already.
+
+use burn::tensor::activation::{log_sigmoid, log_softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use pipeline_engine::rng::ChaCha8Rng;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use stage_items::Role;
+
+use crate::error::TrainError;
+
+/// One addend of a loss.
+#[derive(Debug, Clone)]
+pub struct Term {
+    /// Its name in logs and results.
+    pub name: &'static str,
+    /// What it is multiplied by.
+    pub weight: f64,
+    /// Its value, of shape `[1]`.
+    pub value: Tensor<1>,
+}
+
+/// A loss: the weighted sum of its terms.
+#[derive(Debug, Clone)]
+pub struct Loss(pub Vec<Term>);
+
+impl Loss {
+    /// The sum, of shape `[1]`; `None` if there is no term.
+    pub fn total(&self) -> Option<Tensor<1>> {
+        self.0.iter().map(|term| term.value.clone() * term.weight).reduce(|a, b| a + b)
+    }
+}
+
+/// The loss of TNG-CLIP (arXiv 2505.18434, section 3): the mean of two directions.
+///
+/// Texts are `[3B, D]`: caption, compositional and full negation. Each of them
+/// looks for its image among B; each image looks among the 3B texts for the one
+/// that `labels` names, see [`noisy_labels`].
+pub fn tng(texts: Tensor<2>, images: Tensor<2>, labels: &[u32], temperature: f64) -> Loss {
+    let own: Vec<u32> = (0..images.dims()[0] as u32).flat_map(|i| [i; 3]).collect();
+    let logits = normalised(texts).matmul(images.transpose()) / temperature;
+    let text_to_image = cross_entropy(logits.clone(), &own);
+    let image_to_text = cross_entropy(logits.transpose(), labels);
+    Loss(vec![
+        Term { name: "text_to_image", weight: 0.5, value: text_to_image },
+        Term { name: "image_to_text", weight: 0.5, value: image_to_text },
+    ])
+}
+
+/// The text that each of B images is to find among 3B: for the share `noise` of
+/// them the one that a random permutation of all texts puts there, for the rest
+/// one of their own three.
+pub fn noisy_labels(images: usize, noise: f64, rng: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut labels: Vec<u32> = (0..3 * images as u32).collect();
+    labels.shuffle(rng);
+    labels.truncate(images);
+    let mut order: Vec<usize> = (0..images).collect();
+    order.shuffle(rng);
+    let noisy = (noise * images as f64).round() as usize;
+    for &image in &order[noisy.min(images)..] {
+        labels[image] = 3 * image as u32 + rng.random_range(0..3u32);
+    }
+    labels
+}
+
+/// Settings of [`contrast`].
+#[derive(Debug, Clone, Copy)]
+pub struct Contrast {
+    /// Temperature of the captions' term.
+    pub temperature: f64,
+    /// Temperature of the twins' term.
+    pub twin_temperature: f64,
+    /// Weight of the captions' term.
+    pub caption: f64,
+    /// Weight of the twins' term.
+    pub twin: f64,
+    /// Weight of what keeps captions near where they were.
+    pub keep: f64,
+    /// Whether an image's false twins stand among the texts that it must not choose.
+    pub hard_negatives: bool,
+}
+
+/// Where the texts of [`contrast`] stand among the R of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twins {
+    texts: usize,
+    original: usize,
+    pairs: Vec<(usize, usize)>,
+}
+
+impl Twins {
+    /// Finds the caption and, for each `True(n)`, its `False(n)`. Without `needs_pairs` the
+    /// caption alone will do.
+    ///
+    /// # Errors
+    /// [`TrainError::Roles`] when one is missing.
+    pub fn find(roles: &[Role], needs_pairs: bool) -> Result<Self, TrainError> {
+        let place = |role: Role| roles.iter().position(|&other| other == role);
+        let pairs: Option<Vec<(usize, usize)>> = roles
+            .iter()
+            .enumerate()
+            .filter_map(|(j, role)| if let Role::True(n) = role { Some((j, *n)) } else { None })
+            .map(|(j, n)| place(Role::False(n)).map(|other| (j, other)))
+            .collect();
+        match (place(Role::Original), pairs) {
+            (Some(original), Some(pairs)) if !(needs_pairs && pairs.is_empty()) => {
+                Ok(Self { texts: roles.len(), original, pairs })
+            }
+            _ => Err(TrainError::Roles {
+                loss: "contrast",
+                needs: "the caption and pairs of a true and a false text".into(),
+                help: "set captions.generator = \"twins\", or train.w_twin = 0.0 to train on captions alone",
+            }),
+        }
+    }
+
+    /// Place of the caption among the R texts.
+    pub fn original(&self) -> usize {
+        self.original
+    }
+}
+
+/// Our own loss: captions find their images, and an image prefers the true one
+/// of two texts that differ in what they negate.
+///
+/// * `caption`: InfoNCE in both directions between B captions and B images (CLIP,
+///   arXiv 2103.00020, figure 3). With `hard_negatives` each image's false twins
+///   join the B captions it chooses among, as in NegCLIP (arXiv 2210.01936,
+///   section 4), but only for the image itself: of another image they may be true.
+/// * `twin`: the cross-entropy of choosing the true one of each pair,
+///   `softplus((s_false - s_true) / twin_temperature)`, the mean over all pairs.
+/// * `keep`: `1 - cos` between a caption's feature and its feature in `start`
+///   (`[B, D]`, normalised), the mean over the captions.
+pub fn contrast(
+    texts: Tensor<2>,
+    images: Tensor<2>,
+    twins: &Twins,
+    start: Option<Tensor<2>>,
+    settings: &Contrast,
+) -> Loss {
+    let [count, width] = images.dims();
+    let texts = normalised(texts).reshape([count, twins.texts, width]);
+    let captions = texts.clone().slice([0..count, twins.original..twins.original + 1]).reshape([count, width]);
+    // Each text and its own image.
+    let own = (texts * images.clone().unsqueeze_dim::<3>(1)).sum_dim(2).reshape([count, twins.texts]);
+    let columns = |places: Vec<usize>| {
+        let columns = places.into_iter().map(|j| own.clone().slice([0..count, j..j + 1])).collect();
+        Tensor::cat(columns, 1)
+    };
+    let (positive, negative): (Vec<usize>, Vec<usize>) = twins.pairs.iter().copied().unzip();
+
+    let same: Vec<u32> = (0..count as u32).collect();
+    let logits = captions.clone().matmul(images.transpose());
+    let mut choices = logits.clone().transpose();
+    if settings.hard_negatives && !negative.is_empty() {
+        choices = Tensor::cat(vec![choices, columns(negative.clone())], 1);
+    }
+    let text_to_image = cross_entropy(logits / settings.temperature, &same);
+    let image_to_text = cross_entropy(choices / settings.temperature, &same);
+    let mut terms =
+        vec![Term { name: "caption", weight: settings.caption, value: (text_to_image + image_to_text) * 0.5 }];
+    if !positive.is_empty() {
+        let margin = (columns(positive) - columns(negative)) / settings.twin_temperature;
+        terms.push(Term { name: "twin", weight: settings.twin, value: log_sigmoid(margin).mean().neg() });
+    }
+    if let Some(start) = start {
+        let moved = (captions * start).sum_dim(1).mean().neg() + 1.0;
+        terms.push(Term { name: "keep", weight: settings.keep, value: moved });
+    }
+    Loss(terms)
+}
+
+/// Rows of length 1. A row of zeros stays one.
+pub fn normalised(x: Tensor<2>) -> Tensor<2> {
+    let length = x.clone().square().sum_dim(1).sqrt().clamp_min(1e-12);
+    x / length
+}
+
+/// Mean over the rows of `-log softmax(row)[target]`.
+fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
+    let targets = indices(targets, &logits.device());
+    log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).mean().neg()
+}
+
+fn indices(values: &[u32], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
+    let shape = [values.len()];
+    Tensor::from_data(TensorData::new(values, shape), &device.clone().inner())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use pipeline_engine::rng::Draw;
+
+    use super::*;
+
+    fn rng(seed: u64) -> ChaCha8Rng {
+        Draw::new(seed, "test").rng()
+    }
+
+    fn random(rows: usize, width: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
+        (0..rows * width).map(|_| rng.random_range(-1.0..1.0f32)).collect()
+    }
+
+    fn tensor(values: &[f32], width: usize) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [values.len() / width, width]), &Device::flex())
+    }
+
+    /// Plain f64 rows of length 1.
+    fn unit(values: &[f32], width: usize) -> Vec<Vec<f64>> {
+        let row = |row: &[f32]| {
+            let length = row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            row.iter().map(|&v| f64::from(v) / length).collect()
+        };
+        values.chunks(width).map(row).collect()
+    }
+
+    fn dot(a: &[f64], b: &[f64]) -> f64 {
+        a.iter().zip(b).map(|(x, y)| x * y).sum()
+    }
+
+    /// `-log softmax(scores / temperature)[target]`.
+    fn surprise(scores: &[f64], target: usize, temperature: f64) -> f64 {
+        scores.iter().map(|s| ((s - scores[target]) / temperature).exp()).sum::<f64>().ln()
+    }
+
+    #[test]
+    fn tng_matches_a_plain_reference() {
+        let (b, d, tau) = (5, 7, 0.07);
+        let mut rng = rng(1);
+        let (texts, images) = (random(3 * b, d, &mut rng), random(b, d, &mut rng));
+        let labels = noisy_labels(b, 0.4, &mut rng);
+        let (t, v) = (unit(&texts, d), unit(&images, d));
+        let text_to_image: f64 =
+            (0..3 * b).map(|r| surprise(&v.iter().map(|v| dot(&t[r], v)).collect::<Vec<_>>(), r / 3, tau)).sum::<f64>()
+                / (3 * b) as f64;
+        let image_to_text: f64 = (0..b)
+            .map(|i| surprise(&t.iter().map(|t| dot(&v[i], t)).collect::<Vec<_>>(), labels[i] as usize, tau))
+            .sum::<f64>()
+            / b as f64;
+        let loss = tng(tensor(&texts, d), normalised(tensor(&images, d)), &labels, tau);
+        let found: f32 = loss.total().unwrap().into_scalar();
+        let expected = (text_to_image + image_to_text) / 2.0;
+        assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+    }
+
+    #[test]
+    fn contrast_matches_a_plain_reference() {
+        let roles = [Role::Original, Role::True(0), Role::False(0), Role::True(1), Role::False(1)];
+        let (b, d, r) = (4, 6, roles.len());
+        let mut rng = rng(2);
+        let (texts, images) = (random(r * b, d, &mut rng), random(b, d, &mut rng));
+        let start = random(b, d, &mut rng);
+        let (t, v, s) = (unit(&texts, d), unit(&images, d), unit(&start, d));
+        for hard_negatives in [false, true] {
+            let settings = Contrast {
+                temperature: 0.1,
+                twin_temperature: 0.05,
+                caption: 0.7,
+                twin: 1.3,
+                keep: 0.2,
+                hard_negatives,
+            };
+            let (mut caption, mut twin, mut keep) = (0.0, 0.0, 0.0);
+            for i in 0..b {
+                let scores: Vec<f64> = v.iter().map(|v| dot(&t[r * i], v)).collect();
+                caption += surprise(&scores, i, 0.1) / 2.0;
+                let mut scores: Vec<f64> = (0..b).map(|k| dot(&v[i], &t[r * k])).collect();
+                if hard_negatives {
+                    scores.extend([2, 4].map(|j| dot(&v[i], &t[r * i + j])));
+                }
+                caption += surprise(&scores, i, 0.1) / 2.0;
+                for j in [1, 3] {
+                    let (yes, no) = (dot(&v[i], &t[r * i + j]), dot(&v[i], &t[r * i + j + 1]));
+                    twin += ((no - yes) / 0.05).exp().ln_1p() / 2.0;
+                }
+                keep += 1.0 - dot(&t[r * i], &s[i]);
+            }
+            let expected = (0.7 * caption + 1.3 * twin + 0.2 * keep) / b as f64;
+            let twins = Twins::find(&roles, true).unwrap();
+            let start = Some(normalised(tensor(&start, d)));
+            let loss = contrast(tensor(&texts, d), normalised(tensor(&images, d)), &twins, start, &settings);
+            let found: f32 = loss.total().unwrap().into_scalar();
+            assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_wide_margin_stays_finite() {
+        let twins = Twins::find(&[Role::Original, Role::True(0), Role::False(0)], true).unwrap();
+        let settings = Contrast {
+            temperature: 0.01,
+            twin_temperature: 0.001,
+            caption: 1.0,
+            twin: 1.0,
+            keep: 0.0,
+            hard_negatives: true,
+        };
+        // The false text is the image, the true one its opposite.
+        let texts = tensor(&[1.0, 0.0, -1.0, 0.0, 1.0, 0.0], 2).autodiff().require_grad();
+        let loss = contrast(texts.clone(), tensor(&[1.0, 0.0], 2), &twins, None, &settings).total().unwrap();
+        let gradients = loss.backward();
+        let value: f32 = loss.into_scalar();
+        assert!((value - 2000.0).abs() < 1.0, "{value}");
+        let gradient: Vec<f32> = texts.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+        assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
+    }
+
+    #[test]
+    fn labels_are_noisy_as_asked() {
+        let own = |labels: &[u32]| labels.iter().enumerate().filter(|(i, l)| **l as usize / 3 == *i).count();
+        assert_eq!(own(&noisy_labels(100, 0.0, &mut rng(3))), 100);
+        assert!(own(&noisy_labels(100, 1.0, &mut rng(3))) < 10);
+        let half = own(&noisy_labels(100, 0.5, &mut rng(3)));
+        assert!((50..60).contains(&half), "{half}");
+        let mut noisy = noisy_labels(100, 1.0, &mut rng(4));
+        assert_eq!(noisy, noisy_labels(100, 1.0, &mut rng(4)));
+        assert_ne!(noisy, noisy_labels(100, 1.0, &mut rng(5)));
+        noisy.sort_unstable();
+        noisy.dedup();
+        assert_eq!(noisy.len(), 100, "no text is drawn twice");
+        // All three own texts are drawn.
+        let mut places: Vec<u32> = noisy_labels(100, 0.0, &mut rng(6)).iter().map(|l| l % 3).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places, [0, 1, 2]);
+    }
+
+    #[test]
+    fn roles_that_do_not_fit_say_what_to_change() {
+        for (roles, fits) in [
+            (vec![Role::Original, Role::Compositional, Role::Full], false),
+            (vec![Role::Original, Role::True(0)], false),
+            (vec![Role::True(0), Role::False(0)], false),
+            (vec![Role::False(0), Role::Original, Role::True(0)], true),
+        ] {
+            let found = Twins::find(&roles, true);
+            assert_eq!(found.is_ok(), fits, "{roles:?}");
+            if let Err(error) = found {
+                assert!(error.to_string().contains("captions.generator = \"twins\""), "{error}");
+            }
+        }
+        assert!(Twins::find(&[Role::Original], false).is_ok());
+    }
+}

@@ -1,0 +1,73 @@
+//! The loss of TNG-CLIP against PyTorch's numbers, loss and gradient.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::{Dtype, SafeTensors};
+use stage_train::loss;
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/golden/loss");
+
+fn numbers(tensors: &SafeTensors<'_>, name: &str) -> Vec<f64> {
+    let view = tensors.tensor(name).unwrap();
+    let data = view.data();
+    match view.dtype() {
+        Dtype::F32 => data.chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
+        Dtype::F64 => data.chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
+        Dtype::I64 => data.chunks(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64).collect(),
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[test]
+fn tng_matches_pytorch() {
+    if !Path::new(GOLDEN).exists() {
+        println!("skipped: there is no {GOLDEN}");
+        return;
+    }
+    for (count, width) in [(1, 8), (4, 16), (8, 64), (128, 512)] {
+        let file = |part: &str| std::fs::read(format!("{GOLDEN}/b{count}_d{width}.{part}.safetensors")).unwrap();
+        let input = file("in");
+        let input = SafeTensors::deserialize(&input).unwrap();
+        let matrix = |name: &str| {
+            let values: Vec<f32> = numbers(&input, name).iter().map(|&v| v as f32).collect();
+            let rows = values.len() / width;
+            Tensor::<2>::from_data(TensorData::new(values, [rows, width]), &Device::flex())
+        };
+        let labels: Vec<u32> = numbers(&input, "labels_text").iter().map(|&l| l as u32).collect();
+        let texts = matrix("text_features").autodiff().require_grad();
+        let loss = loss::tng(texts.clone(), matrix("image_features"), &labels, 0.07);
+        let term = |name: &str| -> f64 {
+            let term = loss.0.iter().find(|term| term.name == name).unwrap();
+            f64::from(term.value.clone().into_scalar::<f32>())
+        };
+        let (text_to_image, image_to_text) = (term("text_to_image"), term("image_to_text"));
+        let total = loss.total().unwrap();
+        let gradients = total.backward();
+        let total = f64::from(total.into_scalar::<f32>());
+        let gradient: Vec<f32> = texts.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+
+        let golden = file("out.f64");
+        let golden = SafeTensors::deserialize(&golden).unwrap();
+        let relative = |found: f64, name: &str| {
+            let expected = numbers(&golden, name)[0];
+            // With one image, the direction with one choice costs nothing.
+            (found - expected).abs() / expected.abs().max(1e-6)
+        };
+        let off_loss = relative(total, "loss");
+        let off_image = relative(image_to_text, "loss_img");
+        let off_text = relative(text_to_image, "loss_txt");
+        let off_gradient = gradient
+            .iter()
+            .zip(numbers(&golden, "grad_text_features"))
+            .map(|(&found, expected)| (f64::from(found) - expected).abs())
+            .fold(0.0, f64::max);
+        println!(
+            "B = {count}, D = {width}: loss {total:.6}, off by {off_loss:.1e} (image to text {off_image:.1e}, \
+             text to image {off_text:.1e}), gradient by {off_gradient:.1e} at most"
+        );
+        assert!(off_loss < 1e-5 && off_image < 1e-5 && off_text < 1e-5);
+        assert!(off_gradient < 1e-5);
+    }
+}

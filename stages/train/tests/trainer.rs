@@ -1,0 +1,157 @@
+//! Steps of a tiny tower.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use clip::{Layout, Mapper, Params, TextTower};
+use common::{DIM, TNG, TWINS, batch, tiny};
+use pipeline_engine::rng::Draw;
+use stage_train::loss::{self, Contrast};
+use stage_train::optimizer::{AdamW, Gradient, Settings};
+use stage_train::trainer::{NoStep, Objective, Trainer};
+
+const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };
+const CONTRAST: Contrast =
+    Contrast { temperature: 0.1, twin_temperature: 0.1, caption: 1.0, twin: 1.0, keep: 0.5, hard_negatives: true };
+const NOISE_FREE: Objective = Objective::Tng { noise: 0.0, temperature: 0.07 };
+
+fn tower() -> TextTower {
+    let (config, tensors) = tiny();
+    TextTower::from_tensors(&config.text.unwrap(), &tensors, &Device::flex()).unwrap()
+}
+
+fn draw(step: u64) -> Draw {
+    Draw::new(5, "test").number(step)
+}
+
+/// The gradients of all parameters, the whole token embedding's too.
+struct Dense(Gradients, BTreeMap<String, Gradient>);
+
+impl Mapper for Dense {
+    fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+        let values = tensor.grad(&self.0).unwrap().into_data().try_into_vec().unwrap();
+        self.1.insert(name.to_owned(), Gradient::Dense(values));
+        tensor
+    }
+}
+
+#[test]
+fn a_step_equals_one_with_the_whole_token_embedding() {
+    let mut tower = tower();
+    let mut trainer = Trainer::new(&tower, NOISE_FREE, SETTINGS, Layout::Padded);
+    let mut plain = AdamW::new(SETTINGS, tower.tensors());
+    for step in 0..3 {
+        let tokens = batch(6, &TNG, 1, step, draw(step));
+        trainer.step(&tokens, 1e-3, draw(step)).unwrap();
+
+        let leaves = tower.trainable();
+        let lens: Vec<usize> = tokens.lens.iter().map(|&len| len as usize).collect();
+        let texts = leaves.forward(&tokens.ids, &lens, Layout::Padded).unwrap();
+        let features = TensorData::new(tokens.batch.features.to_vec(), [6, DIM]);
+        let images = Tensor::from_data(features, &Device::flex());
+        let labels = loss::noisy_labels(6, 0.0, &mut draw(step).rng());
+        let gradients = loss::tng(texts, images, &labels, 0.07).total().unwrap().backward();
+        let mut dense = Dense(gradients, BTreeMap::new());
+        leaves.mapped(&mut dense);
+        plain.step(1e-3, &dense.1).unwrap();
+        let weights = plain.parameters().iter();
+        let weights = weights.map(|(name, p)| (name.clone(), (p.shape.clone(), p.values.clone()))).collect();
+        tower.set_tensors(&weights).unwrap();
+
+        let snapshot = trainer.snapshot().tensors();
+        for (name, parameter) in plain.parameters() {
+            let found = &trainer.optimizer().parameters()[name];
+            assert_eq!(found.values, snapshot[name].1, "{name} is on the device as on the host");
+            let off = found.values.iter().zip(&parameter.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(off <= 1e-7, "{name} is off by {off} in step {step}");
+        }
+    }
+}
+
+#[test]
+fn steps_are_the_same_each_time() {
+    for (objective, roles) in
+        [(Objective::Tng { noise: 0.5, temperature: 0.07 }, &TNG[..]), (Objective::Contrast(CONTRAST), &TWINS[..])]
+    {
+        let run = || {
+            let mut trainer = Trainer::new(&tower(), objective, SETTINGS, Layout::Padded);
+            let steps = (0..3).map(|step| {
+                let tokens = batch(9, roles, 1, step, draw(step));
+                trainer.step(&tokens, 1e-3, draw(step)).unwrap().losses
+            });
+            let losses: Vec<_> = steps.collect();
+            (losses, trainer.snapshot().tensors())
+        };
+        let (first, second) = (run(), run());
+        assert_eq!(first.0, second.0);
+        assert_eq!(first.1, second.1);
+        assert_ne!(first.1, tower().tensors());
+    }
+}
+
+#[test]
+fn the_loss_falls() {
+    for (objective, roles, below) in [(NOISE_FREE, &TNG[..], 0.6), (Objective::Contrast(CONTRAST), &TWINS[..], 0.3)] {
+        let mut trainer = Trainer::new(&tower(), objective, SETTINGS, Layout::Padded);
+        let tokens = batch(8, roles, 1, 0, draw(0));
+        let mut losses = Vec::new();
+        for step in 0..60 {
+            losses.push(trainer.step(&tokens, 3e-3, draw(step)).unwrap().losses[0].1);
+        }
+        println!("{objective:?}: {:.3} to {:.3}", losses[0], losses[59]);
+        assert!(losses[59] < below * losses[0], "{losses:?}");
+    }
+}
+
+#[test]
+fn the_term_keep_is_zero_at_the_start_and_holds() {
+    let last = |keep: f64| {
+        let contrast = Contrast { keep, ..CONTRAST };
+        let mut trainer = Trainer::new(&tower(), Objective::Contrast(contrast), SETTINGS, Layout::Padded);
+        let mut moved = Vec::new();
+        for step in 0..20 {
+            let tokens = batch(8, &TWINS, 1, step % 4, draw(step % 4));
+            let losses = trainer.step(&tokens, 1e-3, draw(step)).unwrap().losses;
+            moved.push(losses.iter().find(|(name, _)| *name == "keep").unwrap().1);
+        }
+        assert!(moved[0].abs() < 1e-6, "{moved:?}");
+        moved[19]
+    };
+    let (loose, tight) = (last(1e-3), last(100.0));
+    assert!(tight < 0.5 * loose, "{tight} {loose}");
+}
+
+#[test]
+fn what_cannot_be_trained_on_changes_nothing() {
+    let mut trainer = Trainer::new(&tower(), NOISE_FREE, SETTINGS, Layout::Padded);
+    let before = trainer.snapshot().tensors();
+
+    let mut tokens = batch(4, &TNG, 1, 0, draw(0));
+    tokens.batch.features = vec![f32::NAN; 4 * DIM].into();
+    assert!(
+        matches!(trainer.step(&tokens, 1e-3, draw(0)), Err(NoStep::NotFinite("the loss", value)) if value.is_nan())
+    );
+
+    let failed = |result: Result<_, NoStep>| match result {
+        Err(NoStep::Failed(error)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let message = failed(trainer.step(&batch(4, &TWINS, 1, 0, draw(0)), 1e-3, draw(0)));
+    assert!(message.contains("captions.generator = \"tng\""), "{message}");
+
+    let mut tokens = batch(4, &TNG, 1, 0, draw(0));
+    tokens.batch.dim = DIM + 1;
+    let message = failed(trainer.step(&tokens, 1e-3, draw(0)));
+    assert!(message.contains("13 dimensions, the text tower projects to 12"), "{message}");
+
+    let mut tokens = batch(4, &TNG, 1, 0, draw(0));
+    tokens.ids[1] = 60_000;
+    let message = failed(trainer.step(&tokens, 1e-3, draw(0)));
+    assert!(message.contains("60000"), "{message}");
+
+    assert_eq!(trainer.snapshot().tensors(), before);
+    assert_eq!(trainer.optimizer().steps(), 0);
+}
