@@ -62,14 +62,20 @@ pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnosti
     // Single tables.
     let no_table = Table { at: whole_file.clone(), entries: Default::default() };
     let run = read::<RunOptions>("[run]".into(), config.tables.get("run").unwrap_or(&no_table), &[], &mut faults);
+    let run = run.map(|mut run| {
+        // Written out whole, so that the resolved config means the same wherever it lies.
+        let base = config.base.join(run.base.take().unwrap_or_default());
+        run.base = Some(std::path::absolute(&base).unwrap_or(base));
+        run
+    });
     if let Some(run) = &run {
-        write_table(&mut resolved, "[run]", None, run.resolved());
+        write_table(&mut resolved, "[run]", run.resolved());
     }
     let sections = Services::default();
     for section in &registry.sections {
         let table = config.tables.get(section.name()).unwrap_or(&no_table);
         if let Some(options) = section.read(table, &sections, &mut faults) {
-            write_table(&mut resolved, &format!("[{}]", section.name()), None, options);
+            write_table(&mut resolved, &format!("[{}]", section.name()), options);
         }
     }
     let known: Vec<&str> = ["run"].into_iter().chain(registry.sections.iter().map(|s| s.name())).collect();
@@ -103,7 +109,7 @@ pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnosti
         if let Some(ready) = ready {
             let mut options = vec![("kind", format!("\"{}\"", kind.name())), ("capacity", capacity.to_string())];
             options.extend(ready.resolved());
-            write_table(&mut resolved, "[[stage]]", None, options);
+            write_table(&mut resolved, "[[stage]]", options);
             stages.push(PlannedStage { kind: kind.name(), capacity, output: kind.output(), ready });
         }
     }
@@ -147,14 +153,15 @@ pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnosti
                 ("every", every.to_string()),
             ];
             options.extend(ready.resolved());
-            write_table(&mut resolved, "[[eval]]", None, options);
+            write_table(&mut resolved, "[[eval]]", options);
             evals.push(PlannedEval { name, every, ready });
         }
     }
 
     match run {
         Some(run) if faults.is_empty() => {
-            Ok(Plan { run, base: config.base.clone(), config: config.clone(), sections, stages, evals, resolved })
+            let base = run.base.clone().unwrap_or_else(|| config.base.clone());
+            Ok(Plan { run, base, config: config.clone(), sections, stages, evals, resolved })
         }
         _ => Err(faults),
     }
@@ -220,12 +227,9 @@ fn fit(
 }
 
 /// One table of the resolved config.
-fn write_table(text: &mut String, header: &str, comment: Option<&str>, options: Vec<(&'static str, String)>) {
+fn write_table(text: &mut String, header: &str, options: Vec<(&'static str, String)>) {
     if !text.is_empty() {
         text.push('\n');
-    }
-    if let Some(comment) = comment {
-        text.push_str(&format!("# {comment}\n"));
     }
     text.push_str(header);
     text.push('\n');

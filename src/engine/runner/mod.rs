@@ -40,6 +40,8 @@ options! {
         edge_bytes: usize = 256 << 20, 1 << 10..=usize::MAX;
         /// A named set of settings that hold where this file says nothing else.
         preset: String = String::new();
+        /// Folder that relative paths of inputs start from; nothing: the folder of this file.
+        base: Option<PathBuf> = None;
     }
 }
 

@@ -4,7 +4,7 @@
 //! Samples whose feature is known, skipped samples and marks pass through.
 
 use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, choice, options};
-use stage_items::{Flow, ImageBytes, ModelOptions, Recipe, Pixels, Recipe, SampleId, Work};
+use stage_items::{Flow, ImageBytes, ModelOptions, Pixels, Recipe, SampleId, Work};
 
 use clip::Checkpoint;
 use clip::preprocess::{DecodeError, Limits, Preprocess};

@@ -82,6 +82,8 @@ pub struct Contrast {
     pub keep: f64,
     /// Whether an image's false twins stand among the texts that it must not choose.
     pub hard_negatives: bool,
+    /// Whether each true text is held against every false one of the image, or against its twin alone.
+    pub across: bool,
 }
 
 /// Where the texts of [`contrast`] stand among the R of an image.
@@ -133,6 +135,9 @@ impl Twins {
 ///   section 4), but only for the image itself: of another image they may be true.
 /// * `twin`: the cross-entropy of choosing the true one of each pair,
 ///   `softplus((s_false - s_true) / twin_temperature)`, the mean over all pairs.
+///   With `across` the pairs are all true texts of an image with all its false
+///   ones: a twin teaches what "no" turns round, the others that texts of
+///   different build can be compared, as in a multiple choice.
 /// * `keep`: `1 - cos` between a caption's feature and its feature in `start`
 ///   (`[B, D]`, normalised), the mean over the captions.
 pub fn contrast(
@@ -151,20 +156,25 @@ pub fn contrast(
         let columns = places.into_iter().map(|j| own.clone().slice([0..count, j..j + 1])).collect();
         Tensor::cat(columns, 1)
     };
-    let (positive, negative): (Vec<usize>, Vec<usize>) = twins.pairs.iter().copied().unzip();
+    let (mut positive, negative): (Vec<usize>, Vec<usize>) = twins.pairs.iter().copied().unzip();
+    let mut held_against = negative.clone();
+    if settings.across {
+        held_against = positive.iter().flat_map(|_| negative.iter().copied()).collect();
+        positive = positive.iter().flat_map(|&yes| negative.iter().map(move |_| yes)).collect();
+    }
 
     let same: Vec<u32> = (0..count as u32).collect();
     let logits = captions.clone().matmul(images.transpose());
     let mut choices = logits.clone().transpose();
     if settings.hard_negatives && !negative.is_empty() {
-        choices = Tensor::cat(vec![choices, columns(negative.clone())], 1);
+        choices = Tensor::cat(vec![choices, columns(negative)], 1);
     }
     let text_to_image = cross_entropy(logits / settings.temperature, &same);
     let image_to_text = cross_entropy(choices / settings.temperature, &same);
     let mut terms =
         vec![Term { name: "caption", weight: settings.caption, value: (text_to_image + image_to_text) * 0.5 }];
     if !positive.is_empty() {
-        let margin = (columns(positive) - columns(negative)) / settings.twin_temperature;
+        let margin = (columns(positive) - columns(held_against)) / settings.twin_temperature;
         terms.push(Term { name: "twin", weight: settings.twin, value: log_sigmoid(margin).mean().neg() });
     }
     if let Some(start) = start {
@@ -257,7 +267,7 @@ mod tests {
         let (texts, images) = (random(r * b, d, &mut rng), random(b, d, &mut rng));
         let start = random(b, d, &mut rng);
         let (t, v, s) = (unit(&texts, d), unit(&images, d), unit(&start, d));
-        for hard_negatives in [false, true] {
+        for (hard_negatives, across) in [(false, false), (true, false), (false, true)] {
             let settings = Contrast {
                 temperature: 0.1,
                 twin_temperature: 0.05,
@@ -265,6 +275,7 @@ mod tests {
                 twin: 1.3,
                 keep: 0.2,
                 hard_negatives,
+                across,
             };
             let (mut caption, mut twin, mut keep) = (0.0, 0.0, 0.0);
             for i in 0..b {
@@ -275,9 +286,11 @@ mod tests {
                     scores.extend([2, 4].map(|j| dot(&v[i], &t[r * i + j])));
                 }
                 caption += surprise(&scores, i, 0.1) / 2.0;
-                for j in [1, 3] {
-                    let (yes, no) = (dot(&v[i], &t[r * i + j]), dot(&v[i], &t[r * i + j + 1]));
-                    twin += ((no - yes) / 0.05).exp().ln_1p() / 2.0;
+                let pairs: &[(usize, usize)] =
+                    if across { &[(1, 2), (1, 4), (3, 2), (3, 4)] } else { &[(1, 2), (3, 4)] };
+                for &(yes, no) in pairs {
+                    let (yes, no) = (dot(&v[i], &t[r * i + yes]), dot(&v[i], &t[r * i + no]));
+                    twin += ((no - yes) / 0.05).exp().ln_1p() / pairs.len() as f64;
                 }
                 keep += 1.0 - dot(&t[r * i], &s[i]);
             }
@@ -300,6 +313,7 @@ mod tests {
             twin: 1.0,
             keep: 0.0,
             hard_negatives: true,
+            across: false,
         };
         // The false text is the image, the true one its opposite.
         let texts = tensor(&[1.0, 0.0, -1.0, 0.0, 1.0, 0.0], 2).autodiff().require_grad();

@@ -63,6 +63,9 @@ options! {
         w_keep: f64 = 0.0, 0.0..=1e6;
         /// contrast: an image's false twins are among the texts it must not choose.
         hard_negatives: bool = true;
+        /// contrast: each true text is held against every false one of its image
+        /// (true), or against its own twin alone (false).
+        across: bool = true;
         /// The highest learning rate.
         lr: f64 = 5e-6, 0.0..=1.0;
         /// Steps over which the learning rate rises from 0.
@@ -103,6 +106,7 @@ impl TrainOptions {
                 twin: self.w_twin,
                 keep: self.w_keep,
                 hard_negatives: self.hard_negatives,
+                across: self.across,
             }),
         }
     }

@@ -14,8 +14,15 @@ use stage_train::optimizer::{AdamW, Gradient, Settings};
 use stage_train::trainer::{NoStep, Objective, Trainer};
 
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };
-const CONTRAST: Contrast =
-    Contrast { temperature: 0.1, twin_temperature: 0.1, caption: 1.0, twin: 1.0, keep: 0.5, hard_negatives: true };
+const CONTRAST: Contrast = Contrast {
+    temperature: 0.1,
+    twin_temperature: 0.1,
+    caption: 1.0,
+    twin: 1.0,
+    keep: 0.5,
+    hard_negatives: true,
+    across: true,
+};
 const NOISE_FREE: Objective = Objective::Tng { noise: 0.0, temperature: 0.07 };
 
 fn tower() -> TextTower {

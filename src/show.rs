@@ -1,0 +1,227 @@
+//! What people read in a terminal.
+
+use std::fmt::Write;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use pipeline_engine::{
+    Diagnostic, Event, Measurement, OptionSpec, Origin, Phase, Plan, Registry, StageReport, Summary,
+};
+
+/// Log lines go to standard error, so that results on standard output can be piped.
+pub fn start_log(quiet: bool) {
+    let level = if quiet { "error" } else { "warn,stage_train=info,stage_batch=info" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .without_time()
+        .with_target(false)
+        .init();
+}
+
+/// `shards → decode → …`
+pub fn chain(plan: &Plan) -> String {
+    plan.stages().map(|(kind, ..)| kind).collect::<Vec<_>>().join(" → ")
+}
+
+/// The stages with the type and the room of each edge.
+pub fn graph(plan: &Plan) -> String {
+    let mut text = String::new();
+    for (kind, output, room) in plan.stages() {
+        let _ = writeln!(text, "{kind}");
+        if let Some(output) = output {
+            let _ = writeln!(text, "  │ {output}, at most {room} waiting");
+        }
+    }
+    text
+}
+
+/// Every kind with its options.
+pub fn kinds(registry: &Registry) -> String {
+    let mut text = String::from("[[stage]] kind = …\n");
+    for kind in registry.stages() {
+        let port = |port: Option<pipeline_engine::Port>| port.map_or("nothing", |p| p.name);
+        let _ = writeln!(text, "\n{}: {}", kind.name(), kind.about());
+        let _ = writeln!(text, "    takes {}, gives {}", port(kind.input()), port(kind.output()));
+        options(&mut text, &kind.options());
+    }
+    text.push_str("\n[[eval]] kind = …\n");
+    for (name, about, specs) in registry.probes() {
+        let _ = writeln!(text, "\n{name}: {about}");
+        options(&mut text, &specs);
+    }
+    for (name, specs) in registry.sections() {
+        let _ = writeln!(text, "\n[{name}]");
+        options(&mut text, &specs);
+    }
+    let _ = writeln!(text, "\n[run]");
+    options(&mut text, &<pipeline_engine::RunOptions as pipeline_engine::Options>::specs());
+    text.push_str("\npresets\n");
+    for preset in registry.presets() {
+        let _ = writeln!(text, "    {:<14} {}", preset.name, preset.about);
+    }
+    text
+}
+
+fn options(text: &mut String, specs: &[OptionSpec]) {
+    for spec in specs {
+        let default = spec.default.as_deref().map_or("required".to_owned(), |d| format!("default {d}"));
+        let help = spec.help.split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = writeln!(text, "    {:<14} {help}\n    {:<14} {}; {default}", spec.name, "", spec.expects);
+    }
+}
+
+/// All faults of a config, each with its line.
+pub fn faults(faults: &[Diagnostic]) -> String {
+    let renderer =
+        if std::io::IsTerminal::is_terminal(&std::io::stderr()) { Renderer::styled() } else { Renderer::plain() };
+    let mut text = String::new();
+    for fault in faults {
+        let group = match &fault.at {
+            Origin::File(file, span) => {
+                let span = span.start.min(file.text.len())..span.end.min(file.text.len());
+                Level::ERROR.primary_title(&fault.message).element(
+                    Snippet::source(&file.text).path(&file.name).annotation(AnnotationKind::Primary.span(span)),
+                )
+            }
+            Origin::Given(given) => {
+                Level::ERROR.primary_title(&fault.message).element(Level::NOTE.message(given.as_str()))
+            }
+        };
+        let group = match &fault.help {
+            Some(help) => group.element(Level::HELP.message(help.as_str())),
+            None => group,
+        };
+        text.push_str(&renderer.render(&[group]));
+        text.push_str("\n\n");
+    }
+    let _ = write!(text, "{} fault{}, nothing was run", faults.len(), if faults.len() == 1 { "" } else { "s" });
+    text
+}
+
+/// The lines of a run.
+pub struct Progress {
+    quiet: bool,
+}
+
+impl Progress {
+    /// Says nothing until the end if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// Shows an event.
+    pub fn event(&mut self, event: &Event<'_>) {
+        if self.quiet {
+            return;
+        }
+        match event {
+            Event::Started { dir } => println!("run folder: {}\n", dir.display()),
+            Event::Measured(all) => print!("{}", scores(all)),
+            Event::EpochStarted { epoch, from } => println!("epoch {epoch}, from `{from}`"),
+            Event::EpochDone { stages, skipped } => {
+                print!("{}", stage_table(stages));
+                if *skipped > 0 {
+                    println!("  {skipped} samples skipped so far, see skipped.jsonl");
+                }
+                println!();
+            }
+        }
+    }
+}
+
+/// Measurements, one a line.
+fn scores(all: &[Measurement]) -> String {
+    let mut text = String::new();
+    for m in all {
+        let when = match m.phase {
+            Phase::Before => "before".to_owned(),
+            Phase::Epoch => format!("epoch {}", m.epoch),
+            Phase::After => "after".to_owned(),
+        };
+        let _ = writeln!(text, "  {when:<9} {:<44} {}", name(m), value(m));
+    }
+    text.push('\n');
+    text
+}
+
+fn name(m: &Measurement) -> String {
+    if m.part == "all" { format!("{} {}", m.eval, m.metric) } else { format!("{} {} ({})", m.eval, m.metric, m.part) }
+}
+
+fn value(m: &Measurement) -> String {
+    match (m.low, m.high) {
+        (Some(low), Some(high)) => {
+            format!("{:5.1} %  [{:.1}, {:.1}]  n = {}", m.value * 100.0, low * 100.0, high * 100.0, m.n)
+        }
+        _ => format!("{:.4}  n = {}", m.value, m.n),
+    }
+}
+
+/// What each stage did in an epoch; the limiting one is marked.
+fn stage_table(stages: &[StageReport]) -> String {
+    let mut text = format!(
+        "  {:<10} {:>7} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9}\n",
+        "stage", "workers", "items", "items/s", "MB", "busy s", "no input", "no room"
+    );
+    for s in stages {
+        let _ = writeln!(
+            text,
+            "  {:<10} {:>7} {:>9} {:>10.1} {:>9.1} {:>9.2} {:>9.2} {:>9.2}{}",
+            s.kind,
+            s.workers,
+            s.items,
+            s.items_per_s,
+            s.bytes as f64 / 1e6,
+            s.busy_s,
+            s.wait_in_s,
+            s.wait_out_s,
+            if s.limiting { format!("  ← limits ({:.0} % busy)", s.utilisation() * 100.0) } else { String::new() }
+        );
+    }
+    text
+}
+
+/// Where the scores stood before and where they stand after.
+pub fn summary(summary: &Summary) -> String {
+    let of = |phase: Phase| summary.measurements.iter().filter(move |m| m.phase == phase);
+    let mut text = format!("{:<44} {:>8} {:>8}   {}\n", "", "before", "after", "change [95 % of after]");
+    for after in of(Phase::After) {
+        let same = |m: &&Measurement| m.eval == after.eval && m.metric == after.metric && m.part == after.part;
+        let before = of(Phase::Before).find(same);
+        let _ = write!(text, "{:<44} ", name(after));
+        match before {
+            Some(before) => {
+                let _ = write!(
+                    text,
+                    "{:>6.1} % {:>6.1} %   {:+.1}",
+                    before.value * 100.0,
+                    after.value * 100.0,
+                    (after.value - before.value) * 100.0
+                );
+            }
+            None => {
+                let _ = write!(text, "{:>8} {:>6.1} %   ", "-", after.value * 100.0);
+            }
+        }
+        if let (Some(low), Some(high)) = (after.low, after.high) {
+            let _ = write!(text, " [{:.1}, {:.1}] n = {}", low * 100.0, high * 100.0, after.n);
+        }
+        text.push('\n');
+    }
+    if !summary.skipped.is_empty() {
+        text.push_str("\nskipped samples\n");
+        for (stage, reason, count) in &summary.skipped {
+            let _ = writeln!(text, "  {count:>6}  {stage}: {reason}");
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\nthe run is in {}, the trained checkpoint in {}",
+        summary.dir.display(),
+        summary.dir.join("export").display()
+    );
+    text
+}

@@ -1,0 +1,49 @@
+//! The kinds that this program knows. A new stage is a folder under `stages/` and
+//! one line here.
+
+use pipeline_engine::{Preset, Registry};
+
+/// Every stage, probe, table and preset.
+pub fn registry() -> Registry {
+    Registry::new()
+        .section::<stage_items::ModelOptions>("model")
+        .stage::<stage_shards::Shards>()
+        .stage::<stage_decode::Decode>()
+        .stage::<stage_encode::Encode>()
+        .stage::<stage_batch::BatchKind>()
+        .stage::<stage_pairs::Pairs>()
+        .stage::<stage_captions::Captions>()
+        .stage::<stage_tokenize::Tokenize>()
+        .stage::<stage_train::TrainKind>()
+        .probe::<stage_eval::McqKind>()
+        .probe::<stage_eval::RetrievalKind>()
+        .preset_of(PAPER)
+        .preset_of(CONTRAST)
+}
+
+/// The paper's method and settings (TNG-CLIP, arXiv 2505.18434, section 4).
+const PAPER: Preset = Preset {
+    name: "paper",
+    about: "TNG-CLIP as published: its loss, random image-to-text targets, lr 5e-6, batch 128",
+    settings: &[
+        ("run.epochs", "10"),
+        ("stage.batch.size", "128"),
+        ("stage.pairs.k", "1"),
+        ("stage.captions.generator", "\"tng\""),
+        ("stage.captions.mode", "\"dynamic\""),
+        // Our own guards, which the paper does not have.
+        ("stage.captions.implied", "false"),
+        ("stage.captions.people", "false"),
+        ("stage.train.loss", "\"tng\""),
+        ("stage.train.noise", "1.0"),
+        ("stage.train.temperature", "0.07"),
+        ("stage.train.lr", "5e-6"),
+    ],
+};
+
+/// True captions against their false twins for the same image.
+const CONTRAST: Preset = Preset {
+    name: "contrast",
+    about: "true captions against their false twins for the same image, beside plain InfoNCE",
+    settings: &[("stage.captions.generator", "\"twins\""), ("stage.train.loss", "\"contrast\"")],
+};

@@ -1,0 +1,104 @@
+//! Bad input: a sentence that says what is wrong, where, and what to do; what can
+//! be skipped is skipped, named and counted.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Bench, samples, write_tar};
+
+#[test]
+fn a_missing_shard_is_told_before_the_run() {
+    let bench = Bench::new(32);
+    std::fs::remove_file(bench.path("a-001.tar")).unwrap();
+    let said = bench.run("r", &[]).failed(1);
+    assert!(said.contains("a-001.tar") && said.contains("stage `shards`"), "{said}");
+}
+
+#[test]
+fn a_cut_tar_a_text_for_a_picture_and_captions_that_are_none() {
+    let bench = Bench::new(60);
+    // The second shard is cut in the middle of a member.
+    let cut = bench.path("a-001.tar");
+    let bytes = std::fs::read(&cut).unwrap();
+    std::fs::write(&cut, &bytes[..bytes.len() / 2 + 700]).unwrap();
+    // In the first, three samples are broken in three ways.
+    let first = bench.path("a-000.tar");
+    let mut members = samples(&first, 1000);
+    let broken: Vec<String> = ["jpg", "txt", "txt"]
+        .iter()
+        .enumerate()
+        .map(|(i, ext)| {
+            let at = members.iter().enumerate().filter(|(_, (name, _))| name.ends_with(ext)).nth(i * 5 + 2).unwrap().0;
+            match i {
+                0 => members[at].1 = b"this is no picture".to_vec(),
+                1 => members[at].1 = vec![0xff, 0xfe, b'a', 0xc3, 0x28],
+                _ => members[at].1 = b"\n \n".to_vec(),
+            }
+            members[at].0.split('.').next().unwrap().to_owned()
+        })
+        .collect();
+    write_tar(&first, &members);
+
+    let run = bench.run("r", &["stage.batch.size=8"]).whole();
+    let skipped = run.skipped();
+    for (key, word) in broken.iter().zip(["decode", "shards", "shards"]) {
+        let line = skipped.iter().find(|s| s["key"] == *key).unwrap_or_else(|| panic!("{key} is not in {skipped:?}"));
+        assert_eq!(line["stage"], word);
+        assert!(line["shard"].ends_with("a-000.tar") && !line["reason"].is_empty());
+    }
+    assert!(skipped.iter().any(|s| s["shard"].ends_with("a-001.tar")), "the cut shard is named: {skipped:?}");
+    assert!(run.stdout().contains("skipped"), "{}", run.stdout());
+    assert_eq!(run.kinds(2)[0], "encode", "what is skipped is remembered too");
+
+    let said = bench.run("limit", &["stage.batch.size=8", "run.max_skipped=1"]).failed(1);
+    assert!(said.contains("run.max_skipped = 1"), "{said}");
+}
+
+#[test]
+fn a_folder_that_is_no_model() {
+    let bench = Bench::new(16);
+    std::fs::create_dir(bench.path("empty")).unwrap();
+    for (folder, word) in [("empty", "config.json"), ("nowhere", "nowhere")] {
+        let said = bench.run(folder, &[&format!("model.weights={}", bench.path(folder).display())]).failed(1);
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
+fn a_config_with_three_typos_gets_three_faults() {
+    let bench = Bench::new(16);
+    let text = bench
+        .config_text()
+        .replace("epochs", "epoch")
+        .replace("\"decode\"", "\"decod\"")
+        .replace("size = 16", "size = \"x\"");
+    std::fs::write(bench.path("pipeline.toml"), text).unwrap();
+    let said = bench.run("r", &[]).failed(2);
+    for word in [
+        "`epoch`",
+        "did you mean `epochs`",
+        "`decod`",
+        "did you mean `decode`",
+        "`size`",
+        "3 faults",
+        "pipeline.toml:3",
+    ] {
+        assert!(said.contains(word), "{word} is not in\n{said}");
+    }
+    assert!(!bench.path("runs").exists(), "nothing was run");
+}
+
+#[test]
+fn a_run_folder_is_never_overwritten() {
+    let bench = Bench::new(32).set("run.epochs", "1");
+    bench.run("r", &[]).whole();
+    let said = bench.run("r", &[]).failed(1);
+    assert!(said.contains("--resume") && said.contains("--force"), "{said}");
+}
+
+#[test]
+fn too_few_samples_for_one_batch() {
+    let bench = Bench::new(16);
+    let said = bench.run("r", &["stage.batch.size=64"]).failed(1);
+    assert!(said.contains("batch.size = 64") && said.contains("stage `batch`"), "{said}");
+}

@@ -1,0 +1,53 @@
+//! Same seed, same bytes: whatever the workers, the channel sizes, the cache.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::Bench;
+
+#[test]
+fn workers_channels_and_caches_change_nothing() {
+    let bench = Bench::new(80);
+    let first = bench.run("first", &[]).whole();
+    assert_eq!(first.kinds(1)[0], "shards", "the first run reads the tars");
+    assert_eq!(first.kinds(2)[0], "encode", "from the second epoch on the cache is the source");
+
+    let warm = bench.run("warm", &[]).whole();
+    assert_eq!(warm.kinds(1)[0], "encode", "in the next run, decode and encode do not run");
+
+    let wide = bench
+        .run(
+            "wide",
+            &[
+                "stage.encode.cache=other-cache",
+                "stage.decode.workers=5",
+                "stage.shards.capacity=1",
+                "stage.decode.capacity=1",
+                "stage.batch.capacity=1",
+                "stage.captions.capacity=9",
+                "run.edge_bytes=20000",
+            ],
+        )
+        .whole();
+    assert_eq!(wide.kinds(1)[0], "shards");
+    assert!(first.weights() == warm.weights(), "a warm cache changed the weights");
+    assert!(first.weights() == wide.weights(), "worker counts or channel sizes changed the weights");
+
+    let seeded = bench.run("seeded", &["run.seed=4"]).whole();
+    assert!(first.weights() != seeded.weights(), "another seed must draw other captions");
+}
+
+#[test]
+fn a_resumed_run_ends_like_one_that_was_never_stopped() {
+    let bench = Bench::new(80);
+    let whole = bench.run("whole", &["run.epochs=3"]).whole();
+    let part = bench.run("part", &["run.epochs=1"]).whole();
+    assert!(whole.weights() != part.weights());
+    let config = bench.path("pipeline.toml");
+    let resumed = common::pipeline()
+        .args(["run", config.to_str().unwrap(), "--resume", "--set=run.name=part", "--set=run.epochs=3"])
+        .output()
+        .unwrap();
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert!(whole.weights() == part.weights(), "the resumed run ended with other weights");
+}

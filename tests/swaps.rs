@@ -1,0 +1,83 @@
+//! Stages swapped by one line of the config, end to end.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Bench, vulkan};
+
+/// Runs with one line changed and with none; the changed line must matter where it should.
+#[test]
+fn noise_mode_generator_and_loss() {
+    let bench = Bench::new(64);
+    let plain = bench.run("plain", &[]).whole();
+    for (name, sets) in [
+        ("noise 0", vec!["stage.train.noise=0"]),
+        ("noise half", vec!["stage.train.noise=0.5"]),
+        ("fixed", vec!["stage.captions.mode=fixed"]),
+        ("mirror", vec!["stage.captions.full_source=mirror"]),
+        ("twins", vec!["stage.captions.generator=twins", "stage.train.loss=contrast"]),
+    ] {
+        let run = bench.run(name, &sets).whole();
+        assert!(run.weights() != plain.weights(), "{name} changed nothing");
+    }
+}
+
+#[test]
+fn a_loss_that_lacks_its_captions_is_told_before_anything_runs() {
+    let bench = Bench::new(32);
+    let said = bench.run("lacks", &["stage.train.loss=contrast"]).failed(1);
+    assert!(said.contains("stage `train`") && said.contains("captions.generator"), "{said}");
+}
+
+#[test]
+fn pairs_on_the_gpu_and_on_the_cpu_give_the_same_weights() {
+    if !vulkan() {
+        return;
+    }
+    let bench = Bench::new(64);
+    let cpu = bench.run("cpu", &["stage.pairs.on=cpu"]).whole();
+    let gpu = bench.run("gpu", &["stage.pairs.on=wgpu"]).whole();
+    assert!(cpu.weights() == gpu.weights(), "the shader found other neighbours");
+}
+
+#[test]
+fn training_on_wgpu_ends_near_the_cpu() {
+    if !vulkan() {
+        return;
+    }
+    let bench = Bench::new(32);
+    let sets = ["run.epochs=1", "stage.batch.size=16", "stage.encode.cache=wgpu-cache"];
+    let cpu = bench.run("cpu", &[&sets[..], &["run.device=cpu"]].concat()).whole();
+    let gpu = bench.run("gpu", &[&sets[..], &["run.device=wgpu"]].concat()).whole();
+    let loss =
+        |run: &common::Ran| run.results().iter().find(|m| m["metric"] == "loss").unwrap()["value"].as_f64().unwrap();
+    let (cpu, gpu) = (loss(&cpu), loss(&gpu));
+    assert!((cpu - gpu).abs() < 1e-2, "loss on the CPU {cpu}, on wgpu {gpu}");
+}
+
+#[test]
+fn onnx_and_clip_encoders() {
+    // The embedded checkpoint is a ViT; an ONNX encoder stands in ../shared.
+    let shared = common::root().join("../shared");
+    if !shared.join("models/flickr8k-lite0").exists() {
+        println!("skipped: ../shared/models/flickr8k-lite0 is not there");
+        return;
+    }
+    let bench = Bench::new(32).set("run.epochs", "1");
+    let onnx = bench
+        .run(
+            "onnx",
+            &[
+                &format!("model.weights={}", shared.join("models/flickr8k-lite0").display()),
+                &format!("stage.shards.urls={}", shared.join("data/flickr8k/test-000.tar").display()),
+                "stage.batch.size=200",
+                "stage.encode.encoder=onnx",
+            ],
+        )
+        .whole();
+    assert_eq!(onnx.kinds(1)[0], "shards");
+    let clip = bench.run("clip", &["stage.encode.encoder=clip"]).whole();
+    assert_eq!(clip.kinds(1)[0], "shards");
+    let said = bench.run("no onnx", &["stage.encode.encoder=onnx", "stage.encode.cache=c2"]).failed(1);
+    assert!(said.contains("stage `encode`") && said.contains(".onnx"), "{said}");
+}
