@@ -181,6 +181,26 @@ fn stage_table(stages: &[StageReport]) -> String {
             if s.limiting { format!("  ← limits ({:.0} % busy)", s.utilisation() * 100.0) } else { String::new() }
         );
     }
+    for s in stages {
+        let notes: Vec<String> =
+            s.notes.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
+        if !notes.is_empty() {
+            let _ = writeln!(text, "  {}: {}", s.kind, notes.join(", "));
+        }
+        if let Some(texts) = s.notes.get("texts").filter(|_| s.busy_s > 0.0) {
+            let _ = writeln!(text, "  {}: {:.0} texts a second of its own time", s.kind, *texts as f64 / s.busy_s);
+        }
+    }
+    if let Some(last) = stages.last() {
+        let waited = (last.wait_in_s - last.first_wait_s).max(0.0);
+        let _ = writeln!(
+            text,
+            "  {} waited {waited:.2} s for its input after the first item, {:.1} % of the epoch's {:.1} s",
+            last.kind,
+            100.0 * waited / last.wall_s.max(1e-9),
+            last.wall_s
+        );
+    }
     text
 }
 

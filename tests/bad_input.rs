@@ -12,6 +12,7 @@ fn a_missing_shard_is_told_before_the_run() {
     std::fs::remove_file(bench.path("a-001.tar")).unwrap();
     let said = bench.run("r", &[]).failed(1);
     assert!(said.contains("a-001.tar") && said.contains("stage `shards`"), "{said}");
+    assert!(!bench.path("runs/r").exists(), "a run that never began leaves no folder");
 }
 
 #[test]

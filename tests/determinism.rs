@@ -51,3 +51,32 @@ fn a_resumed_run_ends_like_one_that_was_never_stopped() {
     assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
     assert!(whole.weights() == part.weights(), "the resumed run ended with other weights");
 }
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_the_run_goes_on() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    let bench = Bench::new(80).set("run.epochs", "6");
+    let whole = bench.run("whole", &[]).whole();
+
+    let config = bench.path("pipeline.toml");
+    let arguments = ["run", config.to_str().unwrap(), "--set=run.name=cut", "--set=run.epochs=6"];
+    let mut child =
+        common::pipeline().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // In the second epoch, so that there is something to save and something left to do.
+    assert!(lines.any(|line| line.unwrap().starts_with("epoch 2")), "the run ended early");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    for _ in lines {}
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("interrupted; checkpoint") && said.contains("--resume"), "{said}");
+
+    let resumed = common::pipeline().args(arguments).arg("--resume").output().unwrap();
+    assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
+    let weights = std::fs::read(bench.path("runs/cut/export/model.safetensors")).unwrap();
+    assert!(weights == whole.weights(), "the resumed run ended with other weights");
+}

@@ -56,6 +56,18 @@ fn training_on_wgpu_ends_near_the_cpu() {
 }
 
 #[test]
+fn auto_takes_the_cpu_where_there_is_no_gpu() {
+    let bench = Bench::new(32).set("run.epochs", "1");
+    let auto = bench.run("auto", &["run.device=auto", "stage.pairs.on=auto"]).whole();
+    if !auto.stdout().contains("device: cpu") {
+        println!("skipped: there is a GPU: {}", auto.stdout());
+        return;
+    }
+    let cpu = bench.run("cpu", &["run.device=cpu"]).whole();
+    assert!(auto.weights() == cpu.weights());
+}
+
+#[test]
 fn onnx_and_clip_encoders() {
     // The embedded checkpoint is a ViT; an ONNX encoder stands in ../shared.
     let shared = common::root().join("../shared");

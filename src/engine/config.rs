@@ -169,7 +169,7 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|e| {
             vec![
                 Diagnostic::new(format!("cannot read the config: {e}"), Origin::Given(name.clone()))
-                    .help("give the path of a pipeline.toml; `pipeline init` writes one"),
+                    .help("give the path of a pipeline.toml"),
             ]
         })?;
         let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();

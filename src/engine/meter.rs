@@ -1,9 +1,13 @@
 //! What a stage did with its time.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::channel::lock;
 
 /// Counters of one stage in one epoch, written by its threads and read by anyone.
 ///
@@ -18,6 +22,7 @@ pub struct Meter {
     pub(crate) first_wait: AtomicU64,
     pub(crate) wait_out: AtomicU64,
     pub(crate) queued: AtomicU64,
+    notes: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 pub(crate) fn add(counter: &AtomicU64, time: Duration) {
@@ -31,6 +36,12 @@ impl Meter {
             0 => self.items_in.load(Relaxed),
             sent => sent,
         }
+    }
+
+    /// Adds `count` to what the stage's report says under `name`: what it made,
+    /// what it had to do without.
+    pub fn note(&self, name: &'static str, count: u64) {
+        *lock(&self.notes).entry(name).or_default() += count;
     }
 
     /// Items waiting in the edge after the stage.
@@ -56,6 +67,7 @@ impl Meter {
             wall_s: wall.as_secs_f64(),
             items_per_s: if wall.is_zero() { 0.0 } else { items as f64 / wall.as_secs_f64() },
             limiting: false,
+            notes: lock(&self.notes).iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
         }
     }
 }
@@ -87,6 +99,9 @@ pub struct StageReport {
     pub items_per_s: f64,
     /// Whether this stage set the pace: the one whose workers were busiest.
     pub limiting: bool,
+    /// What else the stage counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, u64>,
 }
 
 impl StageReport {

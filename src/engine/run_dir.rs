@@ -47,6 +47,12 @@ impl RunDir {
         Ok(Self { path: path.to_owned() })
     }
 
+    /// Takes the folder away again if nothing was written: a run that never began leaves nothing.
+    pub(crate) fn discard(&self) {
+        // Fails, as it should, when the folder is not empty.
+        let _ = std::fs::remove_dir(&self.path);
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

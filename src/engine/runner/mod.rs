@@ -139,6 +139,17 @@ impl Pipeline {
     /// # Errors
     /// The first stage that cannot be built, or a run folder that cannot be made.
     pub fn build(
+        plan: Plan,
+        registry: &Arc<Registry>,
+        dir: RunDir,
+        header: &str,
+        resume: bool,
+    ) -> Result<Self, RunError> {
+        let folder = dir.clone();
+        Self::assemble(plan, registry, dir, header, resume).inspect_err(|_| folder.discard())
+    }
+
+    fn assemble(
         mut plan: Plan,
         registry: &Arc<Registry>,
         dir: RunDir,

@@ -137,6 +137,19 @@ pub struct Rejected {
 }
 
 impl Counts {
+    /// The counts of a report, with their names.
+    pub fn named(&self) -> [(&'static str, u64); 7] {
+        [
+            ("object_from_nearest_neighbour", self.first_neighbour),
+            ("object_from_later_neighbour", self.later_neighbour),
+            ("object_from_batch", self.batch),
+            ("fell_through", self.fell_through + self.full_fell_through),
+            ("full_above_bound", self.full_above_bound),
+            ("full_replaced", self.full_replaced),
+            ("nothing_present", self.nothing_present),
+        ]
+    }
+
     /// Adds what `other` counted.
     pub fn add(&mut self, other: &Self) {
         self.items += other.items;

@@ -212,13 +212,16 @@ impl Stage<Paired, Captioned> for Running {
                     row.clone_from_slice(&first);
                 }
             }
+            pass.meter.note("texts", texts.len() as u64);
             let roles = self.maker.roles.clone();
             output.send(Captioned { batch: paired.batch, roles, texts })?;
         }
         if let Some(fixed) = &mut self.fixed {
             fixed.save()?;
         }
-        tracing::info!(epoch = pass.epoch, ?counts, "captions made");
+        for (name, count) in counts.named() {
+            pass.meter.note(name, count);
+        }
         pass.services.publish(Arc::new(EpochCounts { epoch: pass.epoch, counts }));
         Ok(())
     }
