@@ -1,6 +1,7 @@
 //! `pipeline`: negation-aware CLIP fine-tuning as a streaming dataflow pipeline.
 
 mod cli;
+mod report;
 mod show;
 mod stages;
 
@@ -120,6 +121,7 @@ fn run(args: &RunArgs, registry: &Arc<Registry>, quiet: bool) -> Result<(), Fail
     on_interrupt(pipeline.handle())?;
     let mut shown = show::Progress::new(quiet);
     let summary = pipeline.run(&mut |event| shown.event(&event))?;
+    report::write(&summary.dir).context("cannot write the report")?;
     print!("{}", show::summary(&summary));
     Ok(())
 }

@@ -182,8 +182,12 @@ fn stage_table(stages: &[StageReport]) -> String {
         );
     }
     for s in stages {
-        let notes: Vec<String> =
-            s.notes.iter().filter(|(_, n)| **n > 0).map(|(name, n)| format!("{n} {}", name.replace('_', " "))).collect();
+        let notes: Vec<String> = s
+            .notes
+            .iter()
+            .filter(|(_, n)| **n > 0)
+            .map(|(name, n)| format!("{n} {}", name.replace('_', " ")))
+            .collect();
         if !notes.is_empty() {
             let _ = writeln!(text, "  {}: {}", s.kind, notes.join(", "));
         }

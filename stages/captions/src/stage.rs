@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipeline_engine::rng::Draw;
-use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
+use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, RunDir, Stage, StageError, StageKind, choice, options};
 use stage_items::{Captioned, Paired, Role, TextRoles};
 
 use crate::cache::Analyser;
@@ -106,7 +106,7 @@ impl StageKind for Captions {
             Mode::Dynamic => None,
             Mode::Fixed => Some(Fixed::open(options.keep, build.dir, build.resume.is_some(), maker.roles.len())?),
         };
-        Ok(Built::Stage(Box::new(Running { maker, fixed })))
+        Ok(Built::Stage(Box::new(Running { maker, fixed, dir: build.dir.cloned() })))
     }
 }
 
@@ -192,6 +192,35 @@ impl Maker {
 struct Running {
     maker: Maker,
     fixed: Option<Fixed>,
+    /// Where examples of the newest epoch are shown.
+    dir: Option<RunDir>,
+}
+
+/// Images whose texts are shown.
+const EXAMPLES: usize = 8;
+
+impl Running {
+    /// Writes the texts of the first images of a batch to `examples.jsonl`, for people to read.
+    fn show(&self, paired: &Paired, texts: &[String]) -> Result<(), StageError> {
+        let Some(dir) = &self.dir else { return Ok(()) };
+        let mut lines = String::new();
+        for (item, row) in paired.batch.items.iter().zip(texts.chunks(self.maker.roles.len())).take(EXAMPLES) {
+            for (role, text) in self.maker.roles.iter().zip(row) {
+                let role = match role {
+                    Role::Original => "caption".to_owned(),
+                    Role::Compositional => "compositional".to_owned(),
+                    Role::Full => "full negation".to_owned(),
+                    Role::True(n) => format!("true {}", n + 1),
+                    Role::False(n) => format!("false {}", n + 1),
+                };
+                let epoch = paired.batch.epoch;
+                let line = serde_json::json!({"epoch": epoch, "key": &*item.key, "role": role, "text": text});
+                lines.push_str(&format!("{line}\n"));
+            }
+        }
+        dir.write("examples.jsonl", lines.as_bytes())?;
+        Ok(())
+    }
 }
 
 impl Stage<Paired, Captioned> for Running {
@@ -213,6 +242,9 @@ impl Stage<Paired, Captioned> for Running {
                 }
             }
             pass.meter.note("texts", texts.len() as u64);
+            if paired.batch.step == pass.skip_steps {
+                self.show(&paired, &texts)?;
+            }
             let roles = self.maker.roles.clone();
             output.send(Captioned { batch: paired.batch, roles, texts })?;
         }
