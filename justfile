@@ -28,10 +28,20 @@ deny:
 flickr8k *ARGS:
     cargo run --release -- run examples/flickr8k.toml {{ARGS}}
 
-# Draw the embedded world anew, with its questions.
+# Draw the embedded world anew, with its questions: the same bytes each time.
 world:
-    cargo run --release -p scenes -- --help
+    cargo run --release -p scenes -- pack --out assets/world --split train --count 880 --shard-size 220
+    cargo run --release -p scenes -- pack --out assets/world --split test --count 320 --shard-size 160
+    cargo run --release -p scenes -- questions --out assets/world/questions.jsonl --count 320 --shard-size 160
+
+# Train the small CLIP of the embedded world anew, on captions that only affirm.
+pretrain:
+    cargo run --release -p pretrain -- train --out assets/clip-world --naming-steps 1800 --steps 450
+
+# What the small CLIP knows: retrieval, which things are there, the questions by kind.
+score:
+    cargo run --release -p pretrain -- score --checkpoint assets/clip-world --questions assets/world/questions.jsonl --count 320
 
 # Compact WordNet's dict folder (Debian: wordnet-base) into the generator's data file.
 wordnet DICT="/usr/share/wordnet":
-    cargo run --release -p wordnet-compact -- {{DICT}} stages/captions/data/wordnet.bin.gz
+    cargo run --release -p wordnet-compact -- {{DICT}} stages/captions/data/wordnet.bin

@@ -30,11 +30,11 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run(&args, &registry, cli.quiet),
         Command::Check(args) => plan(&args, &registry).map(|(plan, _)| {
-            println!("{} is right: {}", args.config.display(), show::chain(&plan));
+            show::say(&format!("{} is right: {}\n", args.config.display(), show::chain(&plan)));
         }),
-        Command::Graph(args) => plan(&args, &registry).map(|(plan, _)| print!("{}", show::graph(&plan))),
+        Command::Graph(args) => plan(&args, &registry).map(|(plan, _)| show::say(&show::graph(&plan))),
         Command::Stages => {
-            print!("{}", show::kinds(&registry));
+            show::say(&show::kinds(&registry));
             Ok(())
         }
     };
@@ -104,25 +104,32 @@ fn plan(args: &ConfigArgs, registry: &Registry) -> Result<(Plan, String), Failur
 
 fn run(args: &RunArgs, registry: &Arc<Registry>, quiet: bool) -> Result<(), Failure> {
     let (plan, presets) = plan(&args.config, registry)?;
-    let (_, device) = clip::device::pick(&plan.run().device).context("run.device")?;
+    let (_, device) = clip::device::pick(plan.run().device.word()).context("run.device")?;
     let dir = run_folder(&plan, &presets);
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let dir = RunDir::open(&dir, args.resume, args.force)?;
     let header = format!(
-        "Resolved by pipeline {} on {}, every default written out.\nTo repeat the run: pipeline run THIS-FILE --set run.name=ANOTHER\nconfig: {}\ndevice: {device}\nseed: {}",
+        "{} {}, {}; every default is written out.\nTo repeat it: pipeline run THIS-FILE --set run.name=ANOTHER\nconfig: {}\ndevice: {device}\nseed: {}",
+        pipeline_engine::MARK.trim_start_matches(['#', ' ']),
         env!("CARGO_PKG_VERSION"),
         chrono::Utc::now().format("%Y-%m-%d %H:%M UTC"),
         args.config.config.display(),
         plan.run().seed,
     );
     if !quiet {
-        println!("{}\ndevice: {device}", show::chain(&plan));
+        show::say(&format!("{}\ndevice: {device}\n", show::chain(&plan)));
     }
     let pipeline = Pipeline::build(plan, registry, dir, &header, args.resume)?;
     on_interrupt(pipeline.handle())?;
     let mut shown = show::Progress::new(quiet);
-    let summary = pipeline.run(&mut |event| shown.event(&event))?;
+    let summary = pipeline.run(&mut |event| shown.event(&event)).inspect_err(|error| {
+        if matches!(error, RunError::Interrupted { .. }) {
+            let config = args.config.config.display();
+            eprintln!("to go on: pipeline run {config} --resume --set run.name={name}, with the same other settings");
+        }
+    })?;
     report::write(&summary.dir).context("cannot write the report")?;
-    print!("{}", show::summary(&summary));
+    show::say(&show::summary(&summary));
     Ok(())
 }
 
@@ -145,7 +152,7 @@ fn on_interrupt(handle: Handle) -> anyhow::Result<()> {
         runtime.block_on(async {
             while wait_for_signal().await.is_ok() {
                 if handle.interrupt() {
-                    eprintln!("stopped at once; the last checkpoint is whole");
+                    eprintln!("stopped at once; a checkpoint that was written is whole");
                     std::process::exit(exit::INTERRUPTED.into());
                 }
                 eprintln!("finishing the step, then saving; once more to stop at once");

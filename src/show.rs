@@ -1,6 +1,7 @@
 //! What people read in a terminal.
 
 use std::fmt::Write;
+use std::io::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use pipeline_engine::{
@@ -19,6 +20,12 @@ pub fn start_log(quiet: bool) {
         .without_time()
         .with_target(false)
         .init();
+}
+
+/// Writes to standard output. Who reads it may go away (`| head`): a run goes on all the same.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// `shards → decode → …`
@@ -118,15 +125,15 @@ impl Progress {
             return;
         }
         match event {
-            Event::Started { dir } => println!("run folder: {}\n", dir.display()),
-            Event::Measured(all) => print!("{}", scores(all)),
-            Event::EpochStarted { epoch, from } => println!("epoch {epoch}, from `{from}`"),
+            Event::Started { dir } => say(&format!("run folder: {}\n\n", dir.display())),
+            Event::Measured(all) => say(&scores(all)),
+            Event::EpochStarted { epoch, from } => say(&format!("epoch {epoch}, from `{from}`\n")),
             Event::EpochDone { stages, skipped } => {
-                print!("{}", stage_table(stages));
+                say(&stage_table(stages));
                 if *skipped > 0 {
-                    println!("  {skipped} samples skipped so far, see skipped.jsonl");
+                    say(&format!("  {skipped} samples skipped so far, see skipped.jsonl\n"));
                 }
-                println!();
+                say("\n");
             }
         }
     }
@@ -210,7 +217,12 @@ fn stage_table(stages: &[StageReport]) -> String {
 
 /// Where the scores stood before and where they stand after.
 pub fn summary(summary: &Summary) -> String {
-    let of = |phase: Phase| summary.measurements.iter().filter(move |m| m.phase == phase);
+    // A run that was resumed for more epochs has ended before; only its last end counts.
+    let end = summary.measurements.iter().map(|m| m.epoch).max().unwrap_or(0);
+    let of = |phase: Phase| {
+        let wanted = move |m: &&Measurement| m.phase == phase && (phase == Phase::Before || m.epoch == end);
+        summary.measurements.iter().filter(wanted)
+    };
     let mut text = format!("{:<44} {:>8} {:>8}   {}\n", "", "before", "after", "change [95 % of after]");
     for after in of(Phase::After) {
         let same = |m: &&Measurement| m.eval == after.eval && m.metric == after.metric && m.part == after.part;

@@ -45,5 +45,17 @@ const PAPER: Preset = Preset {
 const CONTRAST: Preset = Preset {
     name: "contrast",
     about: "true captions against their false twins for the same image, beside plain InfoNCE",
-    settings: &[("stage.captions.generator", "\"twins\""), ("stage.train.loss", "\"contrast\"")],
+    settings: &[
+        ("stage.captions.generator", "\"twins\""),
+        ("stage.captions.pairs", "4"),
+        ("stage.train.loss", "\"contrast\""),
+        ("stage.train.schedule", "\"cosine\""),
+        ("stage.train.warmup_steps", "100"),
+        ("stage.train.weight_decay", "0.0"),
+        ("stage.train.w_caption", "0.5"),
+        ("stage.train.w_twin", "4.0"),
+        ("stage.train.w_keep", "12.0"),
+        ("stage.train.twin_temperature", "0.05"),
+        ("stage.train.hard_negatives", "false"),
+    ],
 };

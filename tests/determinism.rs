@@ -63,8 +63,7 @@ fn ctrl_c_saves_and_the_run_goes_on() {
 
     let config = bench.path("pipeline.toml");
     let arguments = ["run", config.to_str().unwrap(), "--set=run.name=cut", "--set=run.epochs=6"];
-    let mut child =
-        common::pipeline().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = common::pipeline().args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // In the second epoch, so that there is something to save and something left to do.
     assert!(lines.any(|line| line.unwrap().starts_with("epoch 2")), "the run ended early");

@@ -56,6 +56,17 @@ fn training_on_wgpu_ends_near_the_cpu() {
 }
 
 #[test]
+fn packed_texts_train_like_padded_ones() {
+    let bench = Bench::new(48).set("run.epochs", "1");
+    let loss = |name: &str| {
+        let run = bench.run(name, &[&format!("stage.train.layout={name}")]).whole();
+        run.results().iter().find(|m| m["metric"] == "loss").unwrap()["value"].as_f64().unwrap()
+    };
+    let (padded, packed) = (loss("padded"), loss("packed"));
+    assert!((padded - packed).abs() < 1e-4, "padded {padded}, packed {packed}");
+}
+
+#[test]
 fn auto_takes_the_cpu_where_there_is_no_gpu() {
     let bench = Bench::new(32).set("run.epochs", "1");
     let auto = bench.run("auto", &["run.device=auto", "stage.pairs.on=auto"]).whole();

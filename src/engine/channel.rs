@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use crate::error::StageError;
 use crate::meter::{Meter, add};
@@ -145,6 +145,30 @@ impl<T: Item> Inlet<T> {
         };
         let began = Instant::now();
         let got = receiver.recv();
+        self.receive(began, got.ok())
+    }
+
+    /// As [`recv`](Self::recv), but gives up waiting once `give_up` says so: how the
+    /// last stage hears of Ctrl-C while the first picture is still being encoded.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    pub fn recv_unless(&mut self, give_up: impl Fn() -> bool) -> Result<Received<T>, Stopped> {
+        let Some(receiver) = &self.receiver else { return self.recv().map(|_| Received::End) };
+        let began = Instant::now();
+        let got = loop {
+            match receiver.recv_timeout(PATIENCE) {
+                Ok(got) => break Some(got),
+                Err(RecvTimeoutError::Disconnected) => break None,
+                Err(RecvTimeoutError::Timeout) if give_up() => return Ok(Received::GaveUp),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        };
+        Ok(self.receive(began, got)?.map_or(Received::End, Received::Item))
+    }
+
+    /// Books the waiting and what came of it.
+    fn receive(&mut self, began: Instant, got: Option<(usize, T)>) -> Result<Option<T>, Stopped> {
         let waited = began.elapsed();
         add(&self.meter.wait_in, waited);
         if !self.seen {
@@ -154,7 +178,7 @@ impl<T: Item> Inlet<T> {
         if self.stop.raised() {
             return Err(Stopped);
         }
-        let Ok((bytes, item)) = got else { return Ok(None) };
+        let Some((bytes, item)) = got else { return Ok(None) };
         self.budget.give(bytes);
         self.meter.items_in.fetch_add(1, Relaxed);
         if let Some(from) = &self.from {
@@ -163,6 +187,20 @@ impl<T: Item> Inlet<T> {
         Ok(Some(item))
     }
 }
+
+/// What [`Inlet::recv_unless`] came back with.
+#[derive(Debug)]
+pub enum Received<T> {
+    /// The next item.
+    Item(T),
+    /// The stage before has sent its last one.
+    End,
+    /// Nothing came, and the caller no longer wants to wait.
+    GaveUp,
+}
+
+/// How often a waiting stage asks whether it should go on waiting.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The end of an edge that a stage writes to.
 #[derive(Debug)]

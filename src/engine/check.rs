@@ -55,6 +55,24 @@ impl Plan {
 /// Every unknown table, kind and option, every value of the wrong type or out of
 /// range, and every edge whose two sides do not fit.
 pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnostic>> {
+    let mut plan = check_stages(config, registry);
+    let open_end = match &plan {
+        Ok(plan) => plan.stages.last().and_then(|last| last.output.map(|output| (last.kind, output.name))),
+        Err(_) => None,
+    };
+    if let Some((kind, output)) = open_end {
+        let at = config.stages.last().map_or(Origin::File(config.file.clone(), 0..0), |table| table.at.clone());
+        let ends: Vec<&str> = registry.stages().filter(|k| k.output().is_none()).map(|k| k.name()).collect();
+        plan = Err(vec![
+            Diagnostic::new(format!("the pipeline ends in `{kind}`, whose {output} nobody takes"), at)
+                .help(format!("the last stage must be one that ends a pipeline: {}", ends.join(", "))),
+        ]);
+    }
+    plan
+}
+
+/// As [`check`], for the first stages of a pipeline too.
+pub(crate) fn check_stages(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnostic>> {
     let mut faults = Vec::new();
     let whole_file = Origin::File(config.file.clone(), 0..0);
     let mut resolved = String::new();

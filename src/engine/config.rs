@@ -176,6 +176,16 @@ impl Config {
         let mut config = Self::parse(&name, text, base)?;
         let mut faults = Vec::new();
 
+        // `--set run.preset=X` means what that line in the file means. `--preset X` takes its
+        // place, and beats what the file says itself.
+        for set in sets {
+            if let Some(("run.preset", value)) = set.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
+                config.set("run.preset", value, &format!("--set {set}"), true, &mut faults);
+            }
+        }
+        if !presets.is_empty() {
+            config.set("run.preset", "", "--preset", true, &mut faults);
+        }
         let named =
             config.tables.get("run").and_then(|run| run.text("preset")).map(|(name, at)| (name.to_owned(), at.clone()));
         if let Some((name, at)) = named.filter(|(name, _)| !name.is_empty()) {
@@ -194,6 +204,8 @@ impl Config {
                     for (key, value) in preset.settings {
                         config.set(key, value, &format!("preset {name}"), true, &mut faults);
                     }
+                    // Its settings are in force; naming it again would only fill what is full.
+                    config.set("run.preset", &format!("{name:?}"), &format!("--preset {name}"), true, &mut faults);
                 }
                 None => faults.push(unknown_preset(name, Origin::Given(format!("--preset {name}")), registry)),
             }

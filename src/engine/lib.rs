@@ -33,7 +33,7 @@ mod stage;
 #[macro_use]
 pub mod options;
 
-pub use channel::{Inlet, Outlet, Stopped};
+pub use channel::{Inlet, Outlet, Received, Stopped};
 pub use check::{Plan, check};
 pub use config::{Config, Diagnostic, Origin, SourceFile, Value};
 pub use error::{RunError, StageError};
@@ -42,7 +42,7 @@ pub use meter::{Meter, StageReport};
 pub use options::{OptionSpec, OptionValue, Options, TableReader};
 pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun};
 pub use registry::{Kind, Port, Preset, Registry};
-pub use run_dir::{RunDir, write_atomically};
-pub use runner::{Event, Handle, LastCheckpoint, Pipeline, RunOptions, Summary};
+pub use run_dir::{MARK, RunDir, write_atomically};
+pub use runner::{DeviceChoice, Event, Handle, LastCheckpoint, Pipeline, RunOptions, Summary};
 pub use services::Services;
 pub use stage::{Build, Built, Item, Map, Nothing, Pass, Position, Stage, StageKind, Worker};

@@ -4,10 +4,10 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::channel::Stop;
-use crate::check::check;
+use crate::check::check_stages;
 use crate::config::{Config, Diagnostic};
 use crate::error::StageError;
 use crate::ledger::Ledger;
@@ -43,7 +43,7 @@ pub trait Probe: Send {
 }
 
 /// When a measurement is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// Before the first epoch.
@@ -68,7 +68,7 @@ pub struct Moment {
 }
 
 /// One line of `results.jsonl`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measurement {
     /// Before, between or after.
     pub phase: Phase,
@@ -125,7 +125,7 @@ impl SideRun {
         for (key, value) in sets {
             config.set(key, value, "an [[eval]] table", true, &mut faults);
         }
-        let mut plan = check(&config, &self.registry).map_err(|more| join(&more))?;
+        let mut plan = check_stages(&config, &self.registry).map_err(|more| join(&more))?;
         if !faults.is_empty() {
             return Err(join(&faults));
         }

@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::error::RunError;
 
+/// How the resolved config of every run folder begins.
+pub const MARK: &str = "# A run of pipeline";
+
 /// `runs/<name>/`.
 #[derive(Debug, Clone)]
 pub struct RunDir {
@@ -27,16 +30,19 @@ impl RunDir {
                 "there is no run to resume in {shown}; leave --resume out, or name the run with --set run.name=NAME"
             )));
         }
-        if exists && !resume {
+        // What a killed run left before it began is no run.
+        let empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        if exists && !resume && !empty {
             if !force {
                 return Err(RunError::Folder(format!(
                     "{shown} exists already; go on with it (--resume), start it anew (--force), or choose another name (--set run.name=NAME)"
                 )));
             }
             // Only what a run writes is removed: `force` must not empty a folder that is something else.
-            if !path.join("pipeline.toml").exists() {
+            let config = std::fs::read_to_string(path.join("pipeline.toml")).unwrap_or_default();
+            if !config.starts_with(MARK) {
                 return Err(RunError::Folder(format!(
-                    "{shown} is no run folder (it has no pipeline.toml); choose another --set run.name=NAME"
+                    "{shown} is no run folder (its pipeline.toml, if any, is not one that a run wrote); choose another --set run.name=NAME"
                 )));
             }
             std::fs::remove_dir_all(path).map_err(|e| RunError::Folder(format!("cannot remove {shown}: {e}")))?;
@@ -80,6 +86,10 @@ impl RunDir {
         let path = self.join(name);
         let broken = |e: io::Error| RunError::Folder(format!("cannot write {}: {e}", path.display()));
         let mut text = String::new();
+        // A kill may have left half a line; it must not swallow the next one.
+        if std::fs::read(&path).is_ok_and(|old| old.last().is_some_and(|byte| *byte != b'\n')) {
+            text.push('\n');
+        }
         for line in lines {
             text.push_str(&serde_json::to_string(line).map_err(|e| broken(e.into()))?);
             text.push('\n');

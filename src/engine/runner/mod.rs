@@ -10,16 +10,30 @@ use crate::check::Plan;
 use crate::error::{RunError, StageError};
 use crate::ledger::Ledger;
 use crate::meter::{Meter, StageReport};
-use crate::options;
 use crate::probe::{Measurement, Moment, Phase, Probe, SideRun};
 use crate::registry::Registry;
 use crate::run_dir::RunDir;
 use crate::services::Services;
 use crate::stage::{Build, Item, Nothing, Pass, Position};
+use crate::{choice, options};
 
 pub(crate) mod node;
 
 use node::{AnyInlet, Node, Wiring};
+
+choice! {
+    /// Where tensors live.
+    pub enum DeviceChoice {
+        /// A real GPU if there is one, else the CPU.
+        Auto = "auto",
+        /// The CPU.
+        Cpu = "cpu",
+        /// The best adapter that wgpu finds, be it a software one.
+        Wgpu = "wgpu",
+        /// CUDA, where the program was built with it.
+        Cuda = "cuda",
+    }
+}
 
 options! {
     /// `[run]`: what concerns the run as a whole.
@@ -32,8 +46,8 @@ options! {
         seed: u64 = 0;
         /// Passes over the data.
         epochs: u32 = 10, 1..=100_000;
-        /// Where tensors live: "auto" (a real GPU if there is one, else the CPU), "cpu", "wgpu" or "cuda".
-        device: String = String::from("auto");
+        /// Where tensors live.
+        device: DeviceChoice = DeviceChoice::Auto;
         /// Samples that may be unusable before the run stops.
         max_skipped: u64 = 1000;
         /// Bytes that may wait in one edge.
@@ -199,7 +213,10 @@ impl Pipeline {
     /// The first failure of a stage or probe; [`RunError::Interrupted`] after Ctrl-C.
     pub fn run(mut self, watch: &mut dyn FnMut(Event<'_>)) -> Result<Summary, RunError> {
         watch(Event::Started { dir: self.dir.path() });
-        let mut measurements = Vec::new();
+        // What a resumed run measured before it was stopped.
+        let past = std::fs::read_to_string(self.dir.join("results.jsonl")).unwrap_or_default();
+        let mut measurements: Vec<Measurement> =
+            past.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let mut stages: Vec<StageReport> = match std::fs::read(self.dir.join("stages.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => Vec::new(),
@@ -207,6 +224,12 @@ impl Pipeline {
         let start = self.position();
         if start == Position::default() {
             self.measure(Phase::Before, 0, &mut measurements, watch)?;
+        } else if start.steps == 0 {
+            // A kill between the checkpoint of an epoch and its measurement: take it now.
+            let known = |m: &Measurement| m.epoch == start.epochs && self.probes.iter().any(|p| p.name == m.eval);
+            if !measurements.iter().any(known) {
+                self.measure(self.phase(start.epochs), start.epochs, &mut measurements, watch)?;
+            }
         }
         for epoch in start.epochs + 1..=self.run.epochs {
             let skip_steps = if epoch == start.epochs + 1 { start.steps } else { 0 };
@@ -217,10 +240,8 @@ impl Pipeline {
             self.dir.write("stages.json", &json)?;
             let reports = &stages[stages.len() - stages.iter().rev().take_while(|r| r.epoch == epoch).count()..];
             watch(Event::EpochDone { stages: reports, skipped: self.ledger.count() });
-            let phase = if epoch == self.run.epochs { Phase::After } else { Phase::Epoch };
-            self.measure(phase, epoch, &mut measurements, watch)?;
+            self.measure(self.phase(epoch), epoch, &mut measurements, watch)?;
         }
-        self.services.publish(Arc::new(measurements.clone()));
         let stop = Arc::new(Stop::default());
         let mut slots = std::mem::take(&mut self.slots);
         let context = self.context(self.run.epochs, 0, &stop);
@@ -233,6 +254,10 @@ impl Pipeline {
             })?;
         }
         Ok(Summary { dir: self.dir.path().to_owned(), measurements, stages, skipped: self.ledger.by_reason() })
+    }
+
+    fn phase(&self, epoch: u32) -> Phase {
+        if epoch == self.run.epochs { Phase::After } else { Phase::Epoch }
     }
 
     fn position(&self) -> Position {

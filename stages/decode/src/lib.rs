@@ -49,7 +49,11 @@ impl StageKind for Decode {
         let vision = Checkpoint::open(&dir)?.config().vision.clone();
         let preprocess = Preprocess::open(&dir, vision.map(|vision| vision.image_size as u32))?;
         let limits = Limits { max_pixels: options.max_pixels };
-        Recipe::note(build.services, Self::KIND, format!("max_pixels={}", options.max_pixels));
+        Recipe::note(
+            build.services,
+            Self::KIND,
+            format!("max_pixels={} on_error={}", options.max_pixels, options.on_error.word()),
+        );
         let decoder = Decoder { preprocess, limits, on_error: options.on_error };
         Ok(Built::Map { workers: options.workers, map: Box::new(decoder) })
     }

@@ -60,7 +60,7 @@ impl StageKind for Encode {
 
     fn build(options: EncodeOptions, build: &mut Build<'_>) -> Result<Built<Flow<Pixels>, Flow<Encoded>>, StageError> {
         let model = build.section::<ModelOptions>("model")?;
-        let source = Source::find(&options, &build.path(&model.weights), &build.run.device)?;
+        let source = Source::find(&options, &build.path(&model.weights), build.run.device.word())?;
         let cache = match &options.cache {
             Some(dir) => Some(open_cache(&build.path(dir), &source.fingerprint, HELD_BYTES, build)?),
             None => None,
@@ -128,7 +128,12 @@ impl Source {
             return Ok(Self { workers, fingerprint, open });
         }
         checkpoint.vision_config()?;
-        let fingerprint = fingerprint(kind, &checkpoint.fingerprint(Tower::Vision));
+        // The last bits of a feature depend on the device and on the height of the matrices, but
+        // not on the number of threads.
+        let (_, words) = clip::device::pick(device)?;
+        let place = if words.starts_with("cpu") { "cpu" } else { &words };
+        let weights = format!("{} on {place}, {} at once", checkpoint.fingerprint(Tower::Vision), options.chunk);
+        let fingerprint = fingerprint(kind, &weights);
         let (device, chunk) = (device.to_owned(), options.chunk);
         let open: Open = Box::new(move || {
             let (device, words) = clip::device::pick(&device)?;

@@ -82,7 +82,7 @@ impl StageKind for Shards {
         let sources = rank.share(all)?;
         if let Some((rank_name, size_name)) = rank.from {
             let Rank { rank, size, .. } = rank;
-            tracing::info!("{rank_name} = {rank}, {size_name} = {size}: {} of {total} shards are read", sources.len());
+            tracing::warn!("{rank_name} = {rank}, {size_name} = {size}: {} of {total} shards are read", sources.len());
         }
 
         let runtime =

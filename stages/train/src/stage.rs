@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
 use pipeline_engine::{
-    Build, Built, Inlet, LastCheckpoint, Measurement, Nothing, Options, Outlet, Pass, Phase, Position, RunDir, Stage,
-    StageError, StageKind, choice, options,
+    Build, Built, Inlet, LastCheckpoint, Measurement, Nothing, Options, Outlet, Pass, Phase, Position, Received,
+    RunDir, Stage, StageError, StageKind, choice, options,
 };
 use serde_json::Value;
 use stage_items::{ModelOptions, ShardPlan, TextEncoderHandle, TextRoles, Tokens};
@@ -88,7 +88,7 @@ options! {
         /// How many checkpoints are kept.
         keep: usize = 2, 1..=1_000_000;
         /// How texts lie in memory: "padded" or "packed". The result is the same.
-        layout: TextLayout = TextLayout::Padded;
+        layout: TextLayout = TextLayout::Packed;
         /// Steps between two lines of the log; 0: none.
         log_every: u64 = 20;
     }
@@ -168,7 +168,7 @@ impl Training {
         }
         let model = build.section::<ModelOptions>("model")?;
         let start = Checkpoint::open(build.path(&model.weights))?;
-        let (device, words) = clip::device::pick(&build.run.device)?;
+        let (device, words) = clip::device::pick(build.run.device.word())?;
         let tower = TextTower::load(&start, &device)?;
         let tokenizer = Tokenizer::open(start.dir())?.with_context(tower.config().max_position_embeddings);
         let mut training = Self {
@@ -285,7 +285,15 @@ impl Training {
 impl Stage<Tokens, Nothing> for Training {
     fn run(&mut self, pass: &Pass<'_>, mut input: Inlet<Tokens>, _output: Outlet<Nothing>) -> Result<(), StageError> {
         self.log = Log::default();
-        while let Some(tokens) = input.recv()? {
+        loop {
+            let tokens = match input.recv_unless(|| pass.interrupted())? {
+                Received::Item(tokens) => tokens,
+                Received::End => break,
+                Received::GaveUp => {
+                    self.save(pass)?;
+                    return Err(StageError::Interrupted);
+                }
+            };
             self.step(pass, &tokens)?;
             let interrupted = pass.interrupted();
             let every = self.options.checkpoint_steps;

@@ -1,0 +1,271 @@
+//! The layout of open_clip checkpoints: `open_clip_config.json` and other tensor names.
+//!
+//! Queries, keys and values are one tensor there, and the projections are transposed; otherwise
+//! it is the same model under other names.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::config::{Activation, ClipConfig, TextConfig, VisionConfig};
+use crate::error::Error;
+
+/// Where open_clip keeps one of our tensors.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Location {
+    /// Its name there.
+    pub name: String,
+    /// Which of three equal runs of rows it is, when it shares the tensor with two others.
+    pub third: Option<usize>,
+    /// Whether rows and columns are swapped.
+    pub transposed: bool,
+}
+
+impl Location {
+    pub(crate) fn same(name: &str) -> Self {
+        Self { name: name.to_owned(), third: None, transposed: false }
+    }
+}
+
+/// Finds the tensor with this Hugging Face name in an open_clip checkpoint.
+pub(crate) fn locate(name: &str) -> Location {
+    let at = |name: String| Location { name, third: None, transposed: false };
+    match name {
+        "text_projection.weight" => {
+            return Location { transposed: true, ..at("text_projection".into()) };
+        }
+        "visual_projection.weight" => {
+            return Location { transposed: true, ..at("visual.proj".into()) };
+        }
+        _ => {}
+    }
+    let (prefix, rest) = match (name.strip_prefix("text_model."), name.strip_prefix("vision_model.")) {
+        (Some(rest), _) => ("", rest),
+        (_, Some(rest)) => ("visual.", rest),
+        _ => return at(name.to_owned()),
+    };
+    let Some(block) = rest.strip_prefix("encoder.layers.") else {
+        let rest = rest
+            .replace("embeddings.token_embedding", "token_embedding")
+            .replace("embeddings.position_embedding.weight", "positional_embedding")
+            .replace("embeddings.class_embedding", "class_embedding")
+            .replace("embeddings.patch_embedding", "conv1")
+            .replace("final_layer_norm", "ln_final")
+            .replace("pre_layrnorm", "ln_pre")
+            .replace("post_layernorm", "ln_post");
+        return at(format!("{prefix}{rest}"));
+    };
+    let block = block
+        .replace("layer_norm", "ln_")
+        .replace("self_attn", "attn")
+        .replace("mlp.fc1", "mlp.c_fc")
+        .replace("mlp.fc2", "mlp.c_proj");
+    let mut location = at(format!("{prefix}transformer.resblocks.{block}"));
+    for (third, part) in [".q_proj.", ".k_proj.", ".v_proj."].into_iter().enumerate() {
+        if location.name.contains(part) {
+            location.name = location.name.replace(part, ".in_proj_");
+            location.third = Some(third);
+        }
+    }
+    location
+}
+
+/// Reads the text of an `open_clip_config.json`.
+///
+/// # Errors
+/// [`Error::Config`] for a model that is not a CLIP of two plain transformers. A setting that this
+/// crate does not know is refused, unless it is off: it may change what the weights mean.
+pub(crate) fn parse(path: &Path, json: &str) -> Result<ClipConfig, Error> {
+    let root = serde_json::from_str(json).map_err(|error| error.to_string());
+    root.and_then(read).map_err(|message| Error::Config { path: path.to_owned(), message })
+}
+
+fn read(mut root: Value) -> Result<ClipConfig, String> {
+    let mut model = Section::new("model_cfg", root["model_cfg"].take())?;
+    let mut text = Section::new("text_cfg", model.take("text_cfg"))?;
+    let mut vision = Section::new("vision_cfg", model.take("vision_cfg"))?;
+    let projection_dim = model.size("embed_dim", None)?;
+    let hidden_act = match model.take("quick_gelu") {
+        Value::Bool(true) => Activation::QuickGelu,
+        _ => Activation::Gelu,
+    };
+    model.finish(&[])?;
+
+    let width = text.size("width", Some(512))?;
+    let texts = TextConfig {
+        vocab_size: text.size("vocab_size", Some(49408))?,
+        hidden_size: width,
+        intermediate_size: text.middle(width)?,
+        projection_dim,
+        num_hidden_layers: text.size("layers", Some(12))?,
+        num_attention_heads: text.size("heads", Some(8))?,
+        max_position_embeddings: text.size("context_length", Some(77))?,
+        hidden_act,
+        layer_norm_eps: 1e-5,
+        // Texts are read at their largest id.
+        eos_token_id: 2,
+    };
+    text.only("pool_type", "argmax")?;
+    text.only("proj_type", "linear")?;
+    // For the tokenizer, or for positions that nothing sees.
+    text.finish(&["hf_tokenizer_name", "tokenizer_kwargs", "pad_id", "eos_id"])?;
+
+    let width = vision.size("width", Some(768))?;
+    let head_width = vision.size("head_width", Some(64))?.max(1);
+    let images = VisionConfig {
+        hidden_size: width,
+        intermediate_size: vision.middle(width)?,
+        projection_dim,
+        num_hidden_layers: vision.size("layers", Some(12))?,
+        num_attention_heads: width / head_width,
+        num_channels: 3,
+        image_size: vision.size("image_size", Some(224))?,
+        patch_size: vision.size("patch_size", Some(16))?,
+        hidden_act,
+        layer_norm_eps: 1e-5,
+    };
+    vision.only("pool_type", "tok")?;
+    vision.only("pos_embed_type", "learnable")?;
+    // Has a meaning in training only.
+    vision.finish(&["patch_dropout"])?;
+
+    let config = ClipConfig { text: Some(texts), vision: Some(images) };
+    config.check().map(|()| config)
+}
+
+/// A JSON object whose keys are taken one by one.
+struct Section {
+    name: &'static str,
+    keys: Map<String, Value>,
+}
+
+impl Section {
+    fn new(name: &'static str, value: Value) -> Result<Self, String> {
+        match value {
+            Value::Object(keys) => Ok(Self { name, keys }),
+            _ => Err(format!("{name} is missing")),
+        }
+    }
+
+    fn take(&mut self, key: &str) -> Value {
+        self.keys.remove(key).unwrap_or(Value::Null)
+    }
+
+    fn size(&mut self, key: &str, default: Option<usize>) -> Result<usize, String> {
+        let found = self.take(key);
+        match (&found, default) {
+            (Value::Null, Some(default)) => Ok(default),
+            _ => found
+                .as_u64()
+                .and_then(|size| usize::try_from(size).ok())
+                .ok_or_else(|| format!("{}.{key} is {found}, not a size", self.name)),
+        }
+    }
+
+    /// Width of the MLP's middle.
+    fn middle(&mut self, width: usize) -> Result<usize, String> {
+        match self.take("mlp_ratio") {
+            Value::Null => Ok(4 * width),
+            ratio => {
+                let ratio =
+                    ratio.as_f64().ok_or_else(|| format!("{}.mlp_ratio is {ratio}, not a number", self.name))?;
+                // Cut off, as open_clip does it.
+                Ok((width as f64 * ratio) as usize)
+            }
+        }
+    }
+
+    fn only(&mut self, key: &str, known: &str) -> Result<(), String> {
+        match self.take(key) {
+            Value::Null => Ok(()),
+            value if value == known => Ok(()),
+            value => Err(format!("{}.{key} is {value}; only {known:?} is known", self.name)),
+        }
+    }
+
+    /// Refuses what is left, but for what is off or is to be ignored.
+    fn finish(self, ignored: &[&str]) -> Result<(), String> {
+        let off = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || value.as_f64() == Some(0.0);
+        let mut left = self.keys.iter();
+        match left.find(|(key, value)| !ignored.contains(&key.as_str()) && !off(value)) {
+            Some((key, value)) => Err(format!("{}.{key} = {value} is not supported", self.name)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const B_32: &str = r#"{"model_cfg": {"embed_dim": 512, "quick_gelu": true,
+        "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8,
+                     "layers": 12, "EXTRA": 0}}, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5]}}"#;
+
+    #[test]
+    fn vit_b_32_is_the_default_of_hugging_face() {
+        let config = parse(Path::new("c"), B_32).unwrap();
+        let text = TextConfig { eos_token_id: 2, ..Default::default() };
+        assert_eq!(config, ClipConfig { text: Some(text), vision: Some(VisionConfig::default()) });
+        let gelu = parse(Path::new("c"), &B_32.replace("true", "false")).unwrap();
+        assert_eq!(gelu.text.unwrap().hidden_act, Activation::Gelu);
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for (from, to, part) in [
+            (r#""EXTRA": 0"#, r#""embed_cls": true"#, "text_cfg.embed_cls = true is not supported"),
+            (r#""EXTRA": 0"#, r#""pool_type": "last""#, "only \"argmax\" is known"),
+            (r#""layers": 12, "width""#, r#""layers": [3, 4], "width""#, "vision_cfg.layers is [3,4]"),
+            (r#""embed_dim": 512,"#, "", "model_cfg.embed_dim is null"),
+            ("text_cfg", "texts", "text_cfg is missing"),
+            (r#""heads": 8"#, r#""heads": 7"#, "num_attention_heads 7 does not divide"),
+        ] {
+            let message = parse(Path::new("c"), &B_32.replace(from, to)).unwrap_err().to_string();
+            assert!(message.starts_with("c: ") && message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn tensors_have_other_names() {
+        let name = |name: &str| {
+            let Location { name, third, transposed } = locate(name);
+            (name, third, transposed)
+        };
+        for (ours, theirs, third, transposed) in [
+            ("logit_scale", "logit_scale", None, false),
+            ("text_projection.weight", "text_projection", None, true),
+            ("visual_projection.weight", "visual.proj", None, true),
+            ("text_model.embeddings.token_embedding.weight", "token_embedding.weight", None, false),
+            ("text_model.embeddings.position_embedding.weight", "positional_embedding", None, false),
+            ("text_model.final_layer_norm.bias", "ln_final.bias", None, false),
+            (
+                "text_model.encoder.layers.11.self_attn.k_proj.bias",
+                "transformer.resblocks.11.attn.in_proj_bias",
+                Some(1),
+                false,
+            ),
+            (
+                "vision_model.encoder.layers.0.self_attn.out_proj.weight",
+                "visual.transformer.resblocks.0.attn.out_proj.weight",
+                None,
+                false,
+            ),
+            (
+                "vision_model.encoder.layers.3.layer_norm2.weight",
+                "visual.transformer.resblocks.3.ln_2.weight",
+                None,
+                false,
+            ),
+            ("text_model.encoder.layers.3.mlp.fc2.weight", "transformer.resblocks.3.mlp.c_proj.weight", None, false),
+            ("vision_model.embeddings.class_embedding", "visual.class_embedding", None, false),
+            ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight", None, false),
+            ("vision_model.pre_layrnorm.weight", "visual.ln_pre.weight", None, false),
+            ("vision_model.post_layernorm.bias", "visual.ln_post.bias", None, false),
+        ] {
+            assert_eq!(name(ours), (theirs.to_owned(), third, transposed));
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Parameters by name, so that an optimizer of any make can walk them.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::checkpoint::{Checkpoint, Tensors};
+use crate::error::Error;
+
+/// Replaces tensors one by one. Implement it on an optimizer step, a gradient reader, a copier.
+pub trait Mapper {
+    /// Gets each parameter under its checkpoint name, in its checkpoint shape, and returns what
+    /// stands there from now on. The shape must stay.
+    fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D>;
+}
+
+/// Something with named parameters.
+///
+/// The walk goes in the order of the forward pass and never changes.
+pub trait Params: Clone {
+    /// Passes each parameter through `mapper` under `prefix` + its own name.
+    fn map_params<M: Mapper>(&mut self, prefix: &str, mapper: &mut M);
+
+    /// The same parameters as fresh leaves of an autodiff graph: `backward` keeps their
+    /// gradients, `tensor.grad(&gradients)` reads them.
+    #[must_use]
+    fn trainable(&self) -> Self {
+        struct Trainable;
+        impl Mapper for Trainable {
+            fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+                tensor.inner().autodiff().require_grad()
+            }
+        }
+        self.mapped(&mut Trainable)
+    }
+
+    /// The same parameters outside autodiff, for evaluation. Shares their memory.
+    #[must_use]
+    fn frozen(&self) -> Self {
+        struct Frozen;
+        impl Mapper for Frozen {
+            fn map<const D: usize>(&mut self, _: &str, tensor: Tensor<D>) -> Tensor<D> {
+                tensor.inner()
+            }
+        }
+        self.mapped(&mut Frozen)
+    }
+
+    /// Names and shapes, in order.
+    fn names(&self) -> Vec<(String, Vec<usize>)> {
+        struct Names(Vec<(String, Vec<usize>)>);
+        impl Mapper for Names {
+            fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+                self.0.push((name.to_owned(), tensor.dims().to_vec()));
+                tensor
+            }
+        }
+        let mut names = Names(Vec::new());
+        self.mapped(&mut names);
+        names.0
+    }
+
+    /// Copies all parameters to the host. Waits for the device.
+    fn tensors(&self) -> Tensors {
+        struct Read(Tensors);
+        impl Mapper for Read {
+            fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+                let values = tensor.to_data().convert::<f32>().iter().collect();
+                self.0.insert(name.to_owned(), (tensor.dims().to_vec(), values));
+                tensor
+            }
+        }
+        let mut read = Read(BTreeMap::new());
+        self.mapped(&mut read);
+        read.0
+    }
+
+    /// Replaces the values of all parameters, as when a run is resumed. Whether a parameter is
+    /// trainable stays as it was.
+    ///
+    /// # Errors
+    /// The first parameter that `tensors` lacks or has in another shape; nothing is replaced then.
+    fn set_tensors(&mut self, tensors: &Tensors) -> Result<(), Error> {
+        for (name, shape) in self.names() {
+            match tensors.get(&name) {
+                Some((found, values)) if *found == shape && values.len() == shape.iter().product::<usize>() => {}
+                other => {
+                    return Err(Error::Input(format!(
+                        "parameter {name} must have shape {shape:?}, but is {:?}",
+                        other.map(|(shape, _)| shape)
+                    )));
+                }
+            }
+        }
+        struct Write<'a>(&'a Tensors);
+        impl Mapper for Write<'_> {
+            fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+                let Some((shape, values)) = self.0.get(name) else { return tensor };
+                let data = TensorData::new(values.clone(), shape.clone());
+                let fresh = Tensor::from_data(data, &tensor.device());
+                fresh.set_require_grad(tensor.is_require_grad())
+            }
+        }
+        self.map_params("", &mut Write(tensors));
+        Ok(())
+    }
+
+    /// A copy passed through `mapper`.
+    fn mapped<M: Mapper>(&self, mapper: &mut M) -> Self {
+        let mut copy = self.clone();
+        copy.map_params("", mapper);
+        copy
+    }
+}
+
+/// Where a tower's tensors come from while it is built.
+pub(crate) struct Supply<'a> {
+    pub(crate) source: Source<'a>,
+    pub(crate) device: &'a Device,
+}
+
+pub(crate) enum Source<'a> {
+    Checkpoint(&'a Checkpoint),
+    Host(&'a Tensors),
+}
+
+impl Supply<'_> {
+    /// The named tensor. Its shape was checked against the config before; only its rank is
+    /// checked here.
+    pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Result<Tensor<D>, Error> {
+        let (shape, values) = match &self.source {
+            Source::Checkpoint(checkpoint) => checkpoint.tensor(name)?,
+            Source::Host(tensors) => {
+                tensors.get(name).cloned().ok_or_else(|| Error::Input(format!("parameter {name} is missing")))?
+            }
+        };
+        if shape.len() != D {
+            return Err(Error::Input(format!("parameter {name} has shape {shape:?}")));
+        }
+        Ok(Tensor::from_data(TensorData::new(values, shape), self.device))
+    }
+}

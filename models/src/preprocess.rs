@@ -1,0 +1,290 @@
+//! Pictures to the tower's input, as open_clip and OpenAI's CLIP do it with
+//! Pillow and torchvision: shorter side to the image size (bicubic, antialiased),
+//! centre crop, RGB, scaled and normalised.
+//!
+//! The order is theirs: a picture is resized in the mode that Pillow opens it in
+//! (grey, CMYK, with alpha, palette, 16 bit) and made RGB afterwards. EXIF
+//! orientation is not applied, as Pillow's `open` does not.
+
+mod picture;
+mod resize;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::Error;
+pub use picture::{DecodeError, Limits};
+use resize::{Filter, Geometry, Size};
+
+/// Grows with every change of this module that changes pixels, so that
+/// features cached from the old ones are not taken for new.
+const VERSION: u32 = 1;
+
+const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
+/// Side of OpenAI's ViT-B inputs.
+const OPENAI_SIZE: u32 = 224;
+/// A larger input is taken for a mistake in the config.
+const MAX_SIDE: u32 = 4096;
+
+/// A picture of the tower's input size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pixels {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Red, green and blue of each pixel, row by row: `height * width * 3` values.
+    pub rgb: Vec<u8>,
+}
+
+/// The preprocessing of one checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preprocess {
+    geometry: Geometry,
+    /// What a value of a pixel is multiplied with, 1/255.
+    rescale: f32,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+impl Preprocess {
+    /// OpenAI's: bicubic to `size` on the shorter side, centre crop of `size` x
+    /// `size` pixels, their mean and standard deviation.
+    pub fn openai(size: u32) -> Self {
+        let size = size.clamp(1, MAX_SIDE);
+        Self {
+            geometry: Geometry {
+                resize: Some(Size::Shortest(size)),
+                crop: Some((size, size)),
+                filter: Filter::Bicubic,
+            },
+            rescale: 1.0 / 255.0,
+            mean: OPENAI_MEAN,
+            std: OPENAI_STD,
+        }
+    }
+
+    /// The preprocessing of a checkpoint folder: of its `preprocessor_config.json`
+    /// (Hugging Face, sizes as a number or as an object), else of
+    /// `open_clip_config.json`, else [`Preprocess::openai`]. What a file leaves
+    /// out is OpenAI's; sizes that it leaves out are `image_size`, the side of the
+    /// vision tower's input in pixels, else 224.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where a file cannot be read; [`Error::Config`] where it asks
+    /// for something that is not done here or that gives no fixed size.
+    pub fn open(dir: &Path, image_size: Option<u32>) -> Result<Self, Error> {
+        let hugging_face = dir.join("preprocessor_config.json");
+        let open_clip = dir.join("open_clip_config.json");
+        type Parse = fn(&Value, u32) -> Result<Preprocess, String>;
+        let (path, parse): (PathBuf, Parse) = if hugging_face.is_file() {
+            (hugging_face, Self::hugging_face)
+        } else if open_clip.is_file() {
+            (open_clip, Self::open_clip)
+        } else {
+            return Ok(Self::openai(image_size.unwrap_or(OPENAI_SIZE)));
+        };
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        serde_json::from_str(&text)
+            .map_err(|e| e.to_string())
+            .and_then(|json| parse(&json, image_size.unwrap_or(OPENAI_SIZE)))
+            .map_err(|message| Error::Config { path, message })
+    }
+
+    fn hugging_face(json: &Value, image_size: u32) -> Result<Self, String> {
+        let flag = |key: &str| match &json[key] {
+            Value::Null => Ok(true),
+            Value::Bool(on) => Ok(*on),
+            other => Err(format!("{key} = {other} is neither true nor false")),
+        };
+        let mut this = Self::openai(image_size);
+        this.geometry.resize = match &json["size"] {
+            _ if !flag("do_resize")? => None,
+            Value::Null => Some(Size::Shortest(side(&Value::Null, "size", image_size)?)),
+            Value::Object(size) if size.contains_key("shortest_edge") => {
+                Some(Size::Shortest(side(&size["shortest_edge"], "size.shortest_edge", image_size)?))
+            }
+            size @ Value::Object(_) => {
+                let (height, width) = height_width(size, "size", image_size)?;
+                Some(Size::Exact { height, width })
+            }
+            size => Some(Size::Shortest(side(size, "size", image_size)?)),
+        };
+        this.geometry.crop = match flag("do_center_crop")? {
+            true => Some(height_width(&json["crop_size"], "crop_size", image_size)?),
+            false => None,
+        };
+        this.geometry.filter = match &json["resample"] {
+            Value::Null => Filter::Bicubic,
+            number => match number.as_u64() {
+                Some(2) => Filter::Bilinear,
+                Some(3) => Filter::Bicubic,
+                _ => return Err(format!("resample = {number}; 2 (bilinear) and 3 (bicubic) are done here")),
+            },
+        };
+        if !flag("do_rescale")? {
+            this.rescale = 1.0;
+        } else if let Some(factor) = number(json, "rescale_factor")? {
+            this.rescale = factor;
+        }
+        if flag("do_normalize")? {
+            this.set_mean_std(&json["image_mean"], &json["image_std"])?;
+        } else {
+            (this.mean, this.std) = ([0.0; 3], [1.0; 3]);
+        }
+        this.checked()
+    }
+
+    fn open_clip(json: &Value, image_size: u32) -> Result<Self, String> {
+        let image_size = match &json["model_cfg"]["vision_cfg"]["image_size"] {
+            Value::Null => image_size,
+            size => side(size, "model_cfg.vision_cfg.image_size", image_size)?,
+        };
+        let config = &json["preprocess_cfg"];
+        let (height, width) = match &config["size"] {
+            Value::Array(sides) if sides.len() == 2 => {
+                (side(&sides[0], "size", image_size)?, side(&sides[1], "size", image_size)?)
+            }
+            size => {
+                let side = side(size, "preprocess_cfg.size", image_size)?;
+                (side, side)
+            }
+        };
+        let mut this = Self::openai(image_size);
+        this.geometry.crop = Some((height, width));
+        this.geometry.resize = match config["resize_mode"].as_str().unwrap_or("shortest") {
+            "squash" => Some(Size::Exact { height, width }),
+            "shortest" if height == width => Some(Size::Shortest(height)),
+            mode => {
+                return Err(format!(
+                    "preprocess_cfg.resize_mode = {mode:?} to {height} x {width}; \"shortest\" \
+                     to a square and \"squash\" are done here"
+                ));
+            }
+        };
+        this.geometry.filter = match config["interpolation"].as_str().unwrap_or("bicubic") {
+            "bicubic" => Filter::Bicubic,
+            "bilinear" => Filter::Bilinear,
+            other => {
+                return Err(format!(
+                    "preprocess_cfg.interpolation = {other:?}; \"bicubic\" and \"bilinear\" are done here"
+                ));
+            }
+        };
+        this.set_mean_std(&config["mean"], &config["std"])?;
+        this.checked()
+    }
+
+    fn set_mean_std(&mut self, mean: &Value, std: &Value) -> Result<(), String> {
+        self.mean = three(mean, "mean")?.unwrap_or(self.mean);
+        self.std = three(std, "std")?.unwrap_or(self.std);
+        if self.std.contains(&0.0) {
+            return Err("the standard deviation has a 0".into());
+        }
+        Ok(())
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        match self.geometry.output() {
+            Some(_) => Ok(self),
+            None => Err("pictures come out in different sizes; set do_center_crop and crop_size".into()),
+        }
+    }
+
+    /// Rows and columns of what [`decode`](Preprocess::decode) gives.
+    pub fn size(&self) -> (usize, usize) {
+        let (height, width) = self.geometry.output().unwrap_or((OPENAI_SIZE, OPENAI_SIZE));
+        (height as usize, width as usize)
+    }
+
+    /// Decodes, resizes and crops one JPEG, PNG or WebP file; the format is told
+    /// from its content. The result has [`size`](Preprocess::size) pixels. The size
+    /// of the picture is read from its header before memory is taken for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] with the reason, for a file that is no such picture, is
+    /// broken or cut short, or has more pixels than `limits` allow.
+    pub fn decode(&self, file: &[u8], limits: &Limits) -> Result<Pixels, DecodeError> {
+        let picture = picture::decode(file, limits)?;
+        let (height, width) = self.size();
+        let rgb = resize::resize_and_crop(picture, &self.geometry);
+        Ok(Pixels { height, width, rgb })
+    }
+
+    /// The tower's input: `(value * rescale - mean) / std` of each channel.
+    /// `rgb` is `[height, width, 3]`, the result `[3, height, width]`.
+    pub fn normalise(&self, rgb: &[u8]) -> Vec<f32> {
+        let mut out = vec![0.0; rgb.len() / 3 * 3];
+        self.normalise_into(rgb, &mut out);
+        out
+    }
+
+    /// As [`normalise`](Preprocess::normalise), into a slice of the same length,
+    /// such as one picture's part of a batch `[N, 3, height, width]`.
+    pub fn normalise_into(&self, rgb: &[u8], out: &mut [f32]) {
+        let plane = rgb.len() / 3;
+        for (channel, out) in out.chunks_exact_mut(plane.max(1)).enumerate().take(3) {
+            let table: [f32; 256] =
+                std::array::from_fn(|value| (value as f32 * self.rescale - self.mean[channel]) / self.std[channel]);
+            for (out, pixel) in out.iter_mut().zip(rgb.chunks_exact(3)) {
+                *out = table[usize::from(pixel[channel])];
+            }
+        }
+    }
+
+    /// Tells one preprocessing from another, for the fingerprint of cached features.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        *blake3::hash(format!("{VERSION} {self:?}").as_bytes()).as_bytes()
+    }
+}
+
+/// A side in pixels; `default` where it is left out.
+fn side(json: &Value, key: &str, default: u32) -> Result<u32, String> {
+    let side = match json {
+        Value::Null => Some(u64::from(default)),
+        other => other.as_u64(),
+    };
+    side.and_then(|side| u32::try_from(side).ok())
+        .filter(|side| (1..=MAX_SIDE).contains(side))
+        .ok_or_else(|| format!("{key} = {json} is no side from 1 to {MAX_SIDE} pixels"))
+}
+
+/// A size as a number, `{"height", "width"}` or `{"shortest_edge"}`.
+fn height_width(json: &Value, key: &str, default: u32) -> Result<(u32, u32), String> {
+    if json.is_object() && !json["height"].is_null() && !json["width"].is_null() {
+        Ok((side(&json["height"], key, default)?, side(&json["width"], key, default)?))
+    } else {
+        let one = if json.is_object() { &json["shortest_edge"] } else { json };
+        if json.is_object() && one.is_null() {
+            return Err(format!("{key} = {json} has neither height and width nor shortest_edge"));
+        }
+        let side = side(one, key, default)?;
+        Ok((side, side))
+    }
+}
+
+fn number(json: &Value, key: &str) -> Result<Option<f32>, String> {
+    match &json[key] {
+        Value::Null => Ok(None),
+        value => match value.as_f64() {
+            Some(number) => Ok(Some(number as f32)),
+            None => Err(format!("{key} = {value} is no number")),
+        },
+    }
+}
+
+fn three(json: &Value, key: &str) -> Result<Option<[f32; 3]>, String> {
+    if json.is_null() {
+        return Ok(None);
+    }
+    let numbers: Option<Vec<f32>> =
+        json.as_array().and_then(|list| list.iter().map(|v| v.as_f64().map(|n| n as f32)).collect());
+    match numbers.and_then(|list| <[f32; 3]>::try_from(list).ok()) {
+        Some(three) => Ok(Some(three)),
+        None => Err(format!("{key} = {json} is no list of three numbers")),
+    }
+}

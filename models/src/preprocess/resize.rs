@@ -1,0 +1,338 @@
+//! Resizing and cropping in the numbers of Pillow and torchvision.
+
+use super::picture::{Mode, Picture};
+
+/// What a picture is resized to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// The shorter side to this length, the other in proportion.
+    Shortest(u32),
+    /// To these sides, out of proportion.
+    Exact { height: u32, width: u32 },
+}
+
+/// How a picture is resized; both antialiased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filter {
+    Bilinear,
+    /// With a = -0.5.
+    Bicubic,
+}
+
+impl Filter {
+    /// Beyond this distance the filter is 0.
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
+    fn at(self, distance: f64) -> f64 {
+        let x = distance.abs();
+        match self {
+            Self::Bilinear => (1.0 - x).max(0.0),
+            Self::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5,
+            Self::Bicubic => 0.0,
+        }
+    }
+}
+
+/// Resize, then centre crop; sizes are (height, width).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Geometry {
+    pub(super) resize: Option<Size>,
+    pub(super) crop: Option<(u32, u32)>,
+    pub(super) filter: Filter,
+}
+
+impl Geometry {
+    /// The size of every result, if all have the same.
+    pub(super) fn output(&self) -> Option<(u32, u32)> {
+        match (self.crop, self.resize) {
+            (Some(crop), _) => Some(crop),
+            (None, Some(Size::Exact { height, width })) => Some((height, width)),
+            _ => None,
+        }
+    }
+}
+
+/// One axis of the way from a picture to the crop of its resized form.
+#[derive(Clone, Copy, Debug)]
+struct Axis {
+    /// Length of the picture.
+    source: u32,
+    /// Length that it is resized to.
+    resized: u32,
+    /// First row or column of the resized picture that is kept, and how many are.
+    start: u32,
+    count: u32,
+    /// Where those begin in the result, and the result's length; black around.
+    offset: u32,
+    output: u32,
+}
+
+impl Axis {
+    /// torchvision's centre crop: the start rounds half to even; what is smaller
+    /// than the crop is padded, the odd line at the end.
+    fn new(source: u32, resized: u32, output: u32) -> Self {
+        let (start, offset) = if resized >= output {
+            ((f64::from(resized - output) / 2.0).round_ties_even() as u32, 0)
+        } else {
+            (0, (output - resized) / 2)
+        };
+        Self { source, resized, start, count: resized.min(output), offset, output }
+    }
+
+    fn scale(self) -> f64 {
+        f64::from(self.source) / f64::from(self.resized)
+    }
+}
+
+/// The picture as RGB of the geometry's size: `[height, width, 3]` values.
+pub(super) fn resize_and_crop(picture: Picture, geometry: &Geometry) -> Vec<u8> {
+    let (width, height) = (picture.width, picture.height);
+    let (resized_width, resized_height) = match geometry.resize {
+        None => (width, height),
+        Some(Size::Exact { height, width }) => (width, height),
+        // torchvision rounds the longer side down.
+        Some(Size::Shortest(side)) => {
+            let long = |long: u32, short: u32| (f64::from(side) * f64::from(long) / f64::from(short)) as u32;
+            if width <= height { (side, long(height, width)) } else { (long(width, height), side) }
+        }
+    };
+    let (out_height, out_width) = geometry.output().unwrap_or((resized_height, resized_width));
+    let x = Axis::new(width, resized_width, out_width);
+    let y = Axis::new(height, resized_height, out_height);
+
+    let mode = picture.mode;
+    let kept = if (resized_width, resized_height) == (width, height) {
+        if (out_width, out_height) == (width, height) { picture.data } else { nearest(&picture, x, y) }
+    } else if picture.indexed {
+        nearest(&picture, x, y)
+    } else {
+        convolve(picture, geometry.filter, x, y)
+    };
+    pad(to_rgb(kept, mode), x, y)
+}
+
+/// The pixels at the centres, without a filter; with `resized == source` a crop.
+fn nearest(picture: &Picture, x: Axis, y: Axis) -> Vec<u8> {
+    let bytes = picture.mode.bytes();
+    // Summed up as Pillow does: a product would fall on the other side of some ties.
+    let source = |axis: Axis| {
+        std::iter::successors(Some(0.5 * axis.scale()), move |place| Some(place + axis.scale()))
+            .map(move |place| (place as usize).min(axis.source as usize - 1))
+            .skip(axis.start as usize)
+            .take(axis.count as usize)
+    };
+    let mut out = Vec::with_capacity(x.count as usize * y.count as usize * bytes);
+    for row in source(y) {
+        for column in source(x) {
+            let at = (row * picture.width as usize + column) * bytes;
+            out.extend_from_slice(&picture.data[at..at + bytes]);
+        }
+    }
+    out
+}
+
+fn convolve(mut picture: Picture, filter: Filter, x: Axis, y: Axis) -> Vec<u8> {
+    let channels = picture.mode.bytes();
+    if picture.mode == Mode::L16 {
+        let samples: Vec<u16> = picture.data.chunks_exact(2).map(|b| u16::from_ne_bytes([b[0], b[1]])).collect();
+        return two_passes::<u16, 1>(&samples, filter, x, y).into_iter().flat_map(u16::to_ne_bytes).collect();
+    }
+    let alpha = matches!(picture.mode, Mode::La | Mode::Rgba);
+    if alpha {
+        premultiply(&mut picture.data, channels);
+    }
+    let mut resized = match channels {
+        1 => two_passes::<u8, 1>(&picture.data, filter, x, y),
+        2 => two_passes::<u8, 2>(&picture.data, filter, x, y),
+        3 => two_passes::<u8, 3>(&picture.data, filter, x, y),
+        _ => two_passes::<u8, 4>(&picture.data, filter, x, y),
+    };
+    if alpha {
+        unpremultiply(&mut resized, channels);
+    }
+    resized
+}
+
+/// A value of a pixel, in the arithmetic that Pillow's resampling has for it.
+trait Sample: Copy + Default {
+    type Weight: Copy + Default;
+    type Sum: Copy;
+    const ZERO: Self::Sum;
+    fn weight(exact: f64) -> Self::Weight;
+    fn add(self, sum: Self::Sum, weight: Self::Weight) -> Self::Sum;
+    fn finish(sum: Self::Sum) -> Self;
+}
+
+/// Fixed point: 8 bits for the value and 2 for overshoot leave 22 of 32.
+impl Sample for u8 {
+    type Weight = i32;
+    type Sum = i32;
+    const ZERO: i32 = 1 << 21;
+    fn weight(exact: f64) -> i32 {
+        (exact * f64::from(1 << 22)).round() as i32
+    }
+    #[inline(always)]
+    fn add(self, sum: i32, weight: i32) -> i32 {
+        sum + i32::from(self) * weight
+    }
+    #[inline(always)]
+    fn finish(sum: i32) -> u8 {
+        (sum >> 22).clamp(0, 255) as u8
+    }
+}
+
+impl Sample for u16 {
+    type Weight = f64;
+    type Sum = f64;
+    const ZERO: f64 = 0.0;
+    fn weight(exact: f64) -> f64 {
+        exact
+    }
+    fn add(self, sum: f64, weight: f64) -> f64 {
+        sum + f64::from(self) * weight
+    }
+    fn finish(sum: f64) -> u16 {
+        sum.round().clamp(0.0, 65_535.0) as u16
+    }
+}
+
+/// For each kept row or column, those of the picture that it is mixed from.
+struct Mix<W> {
+    /// First one and number.
+    spans: Vec<(usize, usize)>,
+    /// `stride` weights each, of which as many count as the span has.
+    weights: Vec<W>,
+    stride: usize,
+}
+
+impl<W: Copy + Default> Mix<W> {
+    /// Pillow's `precompute_coeffs`.
+    fn new(axis: Axis, filter: Filter, weight: fn(f64) -> W) -> Self {
+        let scale = axis.scale();
+        let stretch = scale.max(1.0);
+        let support = filter.support() * stretch;
+        let stride = support.ceil() as usize * 2 + 1;
+        let mut mix = Self { spans: Vec::new(), weights: Vec::new(), stride };
+        for at in axis.start..axis.start + axis.count {
+            let centre = (f64::from(at) + 0.5) * scale;
+            let first = (centre - support + 0.5).max(0.0) as usize;
+            let last = (centre + support + 0.5).min(f64::from(axis.source)) as usize;
+            let exact: Vec<f64> = (first..last).map(|i| filter.at((i as f64 - centre + 0.5) / stretch)).collect();
+            let sum: f64 = exact.iter().sum();
+            mix.spans.push((first, exact.len()));
+            mix.weights.extend(exact.iter().map(|w| weight(w / sum)));
+            mix.weights.resize(mix.spans.len() * stride, W::default());
+        }
+        mix
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &[W])> {
+        let spans = self.spans.iter().zip(self.weights.chunks_exact(self.stride));
+        spans.map(|((first, count), weights)| (*first, &weights[..*count]))
+    }
+}
+
+/// Along the rows and then along the columns, rounded in between, as Pillow does.
+/// Only what the crop needs is computed.
+fn two_passes<S: Sample, const N: usize>(source: &[S], filter: Filter, x: Axis, y: Axis) -> Vec<S> {
+    let horizontal = Mix::new(x, filter, S::weight);
+    let vertical = Mix::new(y, filter, S::weight);
+    let top = vertical.spans.first().map_or(0, |(first, _)| *first);
+    let bottom = vertical.spans.last().map_or(0, |(first, count)| first + count);
+
+    let row = x.count as usize * N;
+    let mut rows = vec![S::default(); (bottom - top) * row];
+    let sources = source.chunks_exact(x.source as usize * N).skip(top);
+    for (out, source) in rows.chunks_exact_mut(row).zip(sources) {
+        for (out, (first, weights)) in out.chunks_exact_mut(N).zip(horizontal.iter()) {
+            let mut sums = [S::ZERO; N];
+            for (pixel, weight) in source[first * N..].chunks_exact(N).zip(weights) {
+                for (sum, sample) in sums.iter_mut().zip(pixel) {
+                    *sum = sample.add(*sum, *weight);
+                }
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = S::finish(sum);
+            }
+        }
+    }
+
+    let mut out = vec![S::default(); y.count as usize * row];
+    let mut sums = vec![S::ZERO; row];
+    for (out, (first, weights)) in out.chunks_exact_mut(row).zip(vertical.iter()) {
+        sums.fill(S::ZERO);
+        for (samples, weight) in rows[(first - top) * row..].chunks_exact(row).zip(weights) {
+            for (sum, sample) in sums.iter_mut().zip(samples) {
+                *sum = sample.add(*sum, *weight);
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(&sums) {
+            *out = S::finish(*sum);
+        }
+    }
+    out
+}
+
+/// `a * b / 255`, rounded, as Pillow computes it.
+fn mul_255(a: u8, b: u8) -> u8 {
+    let product = u32::from(a) * u32::from(b) + 128;
+    (((product >> 8) + product) >> 8) as u8
+}
+
+/// Colours times alpha, the last channel, so that what is transparent does not bleed.
+fn premultiply(data: &mut [u8], channels: usize) {
+    for pixel in data.chunks_exact_mut(channels) {
+        if let [colors @ .., alpha] = pixel {
+            colors.iter_mut().for_each(|color| *color = mul_255(*color, *alpha));
+        }
+    }
+}
+
+fn unpremultiply(data: &mut [u8], channels: usize) {
+    for pixel in data.chunks_exact_mut(channels) {
+        if let [colors @ .., alpha @ 1..=254] = pixel {
+            let alpha = u32::from(*alpha);
+            colors.iter_mut().for_each(|c| *c = (255 * u32::from(*c) / alpha).min(255) as u8);
+        }
+    }
+}
+
+/// Pillow's `convert("RGB")`: alpha is dropped, 16 bits are cut off at 255.
+fn to_rgb(data: Vec<u8>, mode: Mode) -> Vec<u8> {
+    let grey = |grey: u8| [grey; 3];
+    match mode {
+        Mode::Rgb => data,
+        Mode::L => data.into_iter().flat_map(grey).collect(),
+        Mode::La => data.chunks_exact(2).flat_map(|p| grey(p[0])).collect(),
+        Mode::L16 => data.chunks_exact(2).flat_map(|p| grey(u16::from_ne_bytes([p[0], p[1]]).min(255) as u8)).collect(),
+        Mode::Rgba => data.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
+        Mode::Cmyk => data
+            .chunks_exact(4)
+            .flat_map(|p| {
+                let light = 255 - p[3];
+                [p[0], p[1], p[2]].map(|ink| light.saturating_sub(mul_255(ink, light)))
+            })
+            .collect(),
+    }
+}
+
+/// Sets the kept part into a black picture of the result's size.
+fn pad(rgb: Vec<u8>, x: Axis, y: Axis) -> Vec<u8> {
+    if x.count == x.output && y.count == y.output {
+        return rgb;
+    }
+    let (row, out_row) = (x.count as usize * 3, x.output as usize * 3);
+    let mut out = vec![0; y.output as usize * out_row];
+    let rows = out.chunks_exact_mut(out_row).skip(y.offset as usize);
+    for (out, kept) in rows.zip(rgb.chunks_exact(row)) {
+        let left = x.offset as usize * 3;
+        out[left..left + row].copy_from_slice(kept);
+    }
+    out
+}

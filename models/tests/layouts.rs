@@ -1,0 +1,166 @@
+//! Padded and packed give the same features and the same gradients.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Gradients, Tensor};
+use clip::config::Activation;
+use clip::text::TokenRows;
+use clip::{ClipConfig, Layout, Mapper, Params, TextConfig, TextTower, init};
+use common::largest_difference;
+
+fn tower(device: &Device, activation: Activation) -> TextTower {
+    let config = TextConfig {
+        vocab_size: 60,
+        hidden_size: 32,
+        intermediate_size: 64,
+        projection_dim: 16,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        max_position_embeddings: 20,
+        hidden_act: activation,
+        eos_token_id: 59,
+        ..Default::default()
+    };
+    let config = ClipConfig { text: Some(config), vision: None };
+    let tensors = init::random(&config, 3);
+    TextTower::from_tensors(config.text.as_ref().unwrap(), &tensors, device).unwrap().trainable()
+}
+
+fn texts() -> (Vec<u32>, Vec<usize>) {
+    let lens = vec![4, 12, 2, 20, 7, 7];
+    let mut ids = Vec::new();
+    for (i, len) in lens.iter().enumerate() {
+        ids.extend((1..*len).map(|j| ((i * 13 + j * 7) % 58) as u32));
+        ids.push(59);
+    }
+    (ids, lens)
+}
+
+type Named = BTreeMap<String, Vec<f32>>;
+
+struct Read<'a>(&'a Gradients, Named);
+
+impl Mapper for Read<'_> {
+    fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+        let grad = tensor.grad(self.0).unwrap_or_else(|| panic!("{name} has no gradient"));
+        self.1.insert(name.to_owned(), grad.into_data().try_to_vec().unwrap());
+        tensor
+    }
+}
+
+/// Features, and the gradient of each parameter for a loss in which each feature weighs
+/// differently.
+fn outcome(tower: &TextTower, ids: &[u32], lens: &[usize], layout: Layout) -> Named {
+    let features = tower.forward(ids, lens, layout).unwrap();
+    let [texts, width] = features.dims();
+    let weights: Vec<f32> = (0..texts * width).map(|i| (i as f32 * 0.7).sin()).collect();
+    let weights = Tensor::<1>::from_data(weights.as_slice(), &features.device());
+    let grads = (features.clone() * weights.reshape([texts, width])).sum().backward();
+    let mut read = Read(&grads, Named::new());
+    tower.mapped(&mut read);
+    let mut named = read.1;
+    named.insert("features".into(), features.into_data().try_to_vec().unwrap());
+    named
+}
+
+fn compare(ours: &Named, theirs: &Named, bound: f32) {
+    assert_eq!(ours.len(), theirs.len());
+    let mut worst = (0.0, "");
+    for (name, ours) in ours {
+        let theirs = &theirs[name];
+        let scale = theirs.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        assert!(scale > 0.0 || name.ends_with("k_proj.bias"), "{name} is all zero");
+        let largest = largest_difference(ours, theirs) / (1.0 + scale);
+        if largest > worst.0 {
+            worst = (largest, name);
+        }
+    }
+    println!("largest difference {:.1e}, {}", worst.0, worst.1);
+    assert!(worst.0 < bound, "{worst:?}");
+}
+
+fn check(device: &Device) {
+    let (ids, lens) = texts();
+    for activation in [Activation::QuickGelu, Activation::Gelu] {
+        let tower = tower(device, activation);
+        assert_eq!(tower.names().len(), tower.config().tensors().len());
+        let padded = outcome(&tower, &ids, &lens, Layout::Padded);
+        let packed = outcome(&tower, &ids, &lens, Layout::Packed);
+        compare(&packed, &padded, 1e-5);
+    }
+}
+
+#[test]
+fn packed_is_padded_on_the_cpu() {
+    check(&Device::flex());
+}
+
+#[test]
+fn packed_is_padded_on_wgpu_and_both_are_the_cpu() {
+    let Ok((device, name)) = clip::device::pick("wgpu") else {
+        println!("skipped: no graphics adapter");
+        return;
+    };
+    println!("{name}");
+    check(&device);
+    let (ids, lens) = texts();
+    let [there, here] = [device, Device::flex()]
+        .map(|device| outcome(&tower(&device, Activation::QuickGelu), &ids, &lens, Layout::Packed));
+    compare(&there, &here, 1e-5);
+}
+
+#[test]
+fn texts_do_not_see_each_other_or_what_follows_their_end() {
+    let tower = tower(&Device::flex(), Activation::QuickGelu).frozen();
+    let features = |ids: &[u32], lens: &[usize], layout| -> Vec<f32> {
+        tower.forward(ids, lens, layout).unwrap().into_data().try_to_vec().unwrap()
+    };
+    for layout in [Layout::Padded, Layout::Packed] {
+        let (ids, lens) = texts();
+        let together = features(&ids, &lens, layout);
+        let mut start = 0;
+        for (i, len) in lens.iter().enumerate() {
+            let mut text = ids[start..start + len].to_vec();
+            text.extend([59, 3, 59]);
+            let alone = features(&text, &[text.len()], layout);
+            assert!(largest_difference(&alone, &together[i * 16..][..16]) < 1e-5);
+            start += len;
+        }
+    }
+}
+
+#[test]
+fn rows_of_the_token_embedding_stand_for_all_of_it() {
+    let device = Device::flex();
+    let tower = tower(&device, Activation::QuickGelu);
+    let (ids, lens) = texts();
+    let whole = outcome(&tower, &ids, &lens, Layout::Packed);
+
+    let mut known = ids.clone();
+    known.sort_unstable();
+    known.dedup();
+    let values = &tower.tensors()[clip::text::TOKEN_EMBEDDING].1;
+    let rows: Vec<f32> = known.iter().flat_map(|id| &values[*id as usize * 32..][..32]).copied().collect();
+    let rows = Tensor::<1>::from_data(rows.as_slice(), &device).reshape([known.len(), 32]);
+    let mut tokens = TokenRows { ids: known, rows: rows.autodiff().require_grad() };
+    let features = tower.forward_rows(&tokens, &ids, &lens, Layout::Packed).unwrap();
+    let values: Vec<f32> = features.clone().inner().into_data().try_to_vec().unwrap();
+    assert_eq!(values, whole["features"]);
+
+    let weights: Vec<f32> = (0..values.len()).map(|i| (i as f32 * 0.7).sin()).collect();
+    let weights = Tensor::<1>::from_data(weights.as_slice(), &features.device());
+    let grads = (features.clone() * weights.reshape(features.dims())).sum().backward();
+    let grad: Vec<f32> = tokens.rows.grad(&grads).unwrap().into_data().try_to_vec().unwrap();
+    let all = &whole[clip::text::TOKEN_EMBEDDING];
+    for (i, id) in tokens.ids.iter().enumerate() {
+        assert_eq!(grad[i * 32..][..32], all[*id as usize * 32..][..32]);
+    }
+
+    tokens.ids[0] = 58;
+    tokens.ids.sort_unstable();
+    let missing = tower.forward_rows(&tokens, &ids, &lens, Layout::Packed).unwrap_err();
+    assert!(missing.to_string().contains("not among the rows"), "{missing}");
+}
