@@ -1,6 +1,6 @@
 //! Times one training step of a text tower: forward and backward, no optimizer.
 //!
-//! `cargo run --release -p clip --example step -- [device] [padded|packed] [texts] [longest] [shortest]`
+//! `cargo run --release -p clip --example tower_step -- [device] [padded|packed] [texts] [longest] [shortest]`
 //!
 //! GFLOP/s count the linear layers on real tokens, so what is spent on filling shows as a lower rate.
 #![allow(clippy::unwrap_used)]

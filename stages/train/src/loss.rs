@@ -135,9 +135,9 @@ impl Twins {
 ///   section 4), but only for the image itself: of another image they may be true.
 /// * `twin`: the cross-entropy of choosing the true one of each pair,
 ///   `softplus((s_false - s_true) / twin_temperature)`, the mean over all pairs.
-///   With `across` the pairs are all true texts of an image, its caption among
-///   them, with all its false ones: a twin teaches what "no" turns round, the
-///   others that texts of different build can be compared, as in a multiple choice.
+///   With `across` the pairs are all true texts of an image with all its false
+///   ones: a twin teaches what "no" turns round, the others that texts of
+///   different build can be compared, as in a multiple choice.
 /// * `keep`: `1 - cos` between a caption's feature and its feature in `start`
 ///   (`[B, D]`, normalised), the mean over the captions.
 pub fn contrast(
@@ -159,9 +159,8 @@ pub fn contrast(
     let (mut positive, negative): (Vec<usize>, Vec<usize>) = twins.pairs.iter().copied().unzip();
     let mut held_against = negative.clone();
     if settings.across {
-        held_against = (0..=positive.len()).flat_map(|_| negative.iter().copied()).collect();
-        let truths = [twins.original].into_iter().chain(positive);
-        positive = truths.flat_map(|yes| negative.iter().map(move |_| yes)).collect();
+        held_against = positive.iter().flat_map(|_| negative.iter().copied()).collect();
+        positive = positive.iter().flat_map(|&yes| negative.iter().map(move |_| yes)).collect();
     }
 
     let same: Vec<u32> = (0..count as u32).collect();
@@ -288,7 +287,7 @@ mod tests {
                 }
                 caption += surprise(&scores, i, 0.1) / 2.0;
                 let pairs: &[(usize, usize)] =
-                    if across { &[(0, 2), (0, 4), (1, 2), (1, 4), (3, 2), (3, 4)] } else { &[(1, 2), (3, 4)] };
+                    if across { &[(1, 2), (1, 4), (3, 2), (3, 4)] } else { &[(1, 2), (3, 4)] };
                 for &(yes, no) in pairs {
                     let (yes, no) = (dot(&v[i], &t[r * i + yes]), dot(&v[i], &t[r * i + no]));
                     twin += ((no - yes) / 0.05).exp().ln_1p() / pairs.len() as f64;
