@@ -5,9 +5,10 @@
 //! seal, a BLAKE3 hash of everything else in the file. It lies inside what the
 //! trailer calls the footer, behind the footer's data, where readers do not look.
 //!
-//! The seal is checked before Arrow parses anything. It is made with a key of this
-//! program, so a file that passes has the very bytes that were written here, and
-//! what the parser trusts (lengths, offsets) was never touched.
+//! The seal is checked before Arrow parses anything: a file that passes is not cut
+//! or damaged, and what the parser trusts (lengths, offsets) is as it was written.
+//! Its key is a constant of this source. It tells our entries from other files; it
+//! does not keep out someone who means to forge one.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
