@@ -4,9 +4,7 @@ use std::fmt::Write;
 use std::io::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use pipeline_engine::{
-    Diagnostic, Event, Measurement, OptionSpec, Origin, Phase, Plan, Registry, StageReport, Summary,
-};
+use pipeline_engine::{Diagnostic, Event, Measurement, Origin, Phase, Plan, StageReport, Summary};
 
 /// Log lines go to standard error, so that results on standard output can be piped.
 pub fn start_log(quiet: bool) {
@@ -31,53 +29,6 @@ pub fn say(text: &str) {
 /// `shards → decode → …`
 pub fn chain(plan: &Plan) -> String {
     plan.stages().map(|(kind, ..)| kind).collect::<Vec<_>>().join(" → ")
-}
-
-/// The stages with the type and the room of each edge.
-pub fn graph(plan: &Plan) -> String {
-    let mut text = String::new();
-    for (kind, output, room) in plan.stages() {
-        let _ = writeln!(text, "{kind}");
-        if let Some(output) = output {
-            let _ = writeln!(text, "  │ {output}, at most {room} waiting");
-        }
-    }
-    text
-}
-
-/// Every kind with its options.
-pub fn kinds(registry: &Registry) -> String {
-    let mut text = String::from("[[stage]] kind = …\n");
-    for kind in registry.stages() {
-        let port = |port: Option<pipeline_engine::Port>| port.map_or("nothing", |p| p.name);
-        let _ = writeln!(text, "\n{}: {}", kind.name(), kind.about());
-        let _ = writeln!(text, "    takes {}, gives {}", port(kind.input()), port(kind.output()));
-        options(&mut text, &kind.options());
-    }
-    text.push_str("\n[[eval]] kind = …\n");
-    for (name, about, specs) in registry.probes() {
-        let _ = writeln!(text, "\n{name}: {about}");
-        options(&mut text, &specs);
-    }
-    for (name, specs) in registry.sections() {
-        let _ = writeln!(text, "\n[{name}]");
-        options(&mut text, &specs);
-    }
-    let _ = writeln!(text, "\n[run]");
-    options(&mut text, &<pipeline_engine::RunOptions as pipeline_engine::Options>::specs());
-    text.push_str("\npresets\n");
-    for preset in registry.presets() {
-        let _ = writeln!(text, "    {:<14} {}", preset.name, preset.about);
-    }
-    text
-}
-
-fn options(text: &mut String, specs: &[OptionSpec]) {
-    for spec in specs {
-        let default = spec.default.as_deref().map_or("required".to_owned(), |d| format!("default {d}"));
-        let help = spec.help.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = writeln!(text, "    {:<14} {help}\n    {:<14} {}; {default}", spec.name, "", spec.expects);
-    }
 }
 
 /// All faults of a config, each with its line.

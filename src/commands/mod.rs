@@ -1,0 +1,91 @@
+//! The commands: one file each, with its arguments and what it does.
+
+mod check;
+mod graph;
+pub mod run;
+mod stages;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use pipeline_engine::{Config, Diagnostic, Plan, Registry, RunError};
+
+/// What the program can be asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Run(run::Arguments),
+    Check(check::Arguments),
+    Graph(graph::Arguments),
+    Stages(stages::Arguments),
+}
+
+/// What every command may use.
+pub struct Context {
+    /// The kinds that this program knows.
+    pub registry: Arc<Registry>,
+    /// Say only what went wrong, and the result.
+    pub quiet: bool,
+}
+
+impl Command {
+    /// Does it.
+    pub fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Self::Run(arguments) => arguments.run(context),
+            Self::Check(arguments) => arguments.run(context),
+            Self::Graph(arguments) => arguments.run(context),
+            Self::Stages(arguments) => arguments.run(context),
+        }
+    }
+}
+
+/// Why a command did not do what was asked.
+pub enum Failure {
+    /// The config is wrong, in these places.
+    Config(Vec<Diagnostic>),
+    /// A run ended early.
+    Run(RunError),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
+impl From<Vec<Diagnostic>> for Failure {
+    fn from(faults: Vec<Diagnostic>) -> Self {
+        Self::Config(faults)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// A config and what is laid over it.
+#[derive(Debug, Args)]
+pub struct ConfigArguments {
+    /// The config.
+    #[arg(default_value = "pipeline.toml")]
+    pub config: PathBuf,
+    /// Change one key: run.epochs=3, model.weights=DIR, stage.train.lr=1e-5.
+    #[arg(long, value_name = "TABLE.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Lay a named set of settings over the config.
+    #[arg(long, value_name = "NAME")]
+    pub preset: Vec<String>,
+}
+
+impl ConfigArguments {
+    /// Reads and checks the config.
+    pub fn plan(&self, registry: &Registry) -> Result<Plan, Failure> {
+        let config = Config::load(&self.config, &self.preset, &self.set, registry)?;
+        Ok(pipeline_engine::check(&config, registry)?)
+    }
+}
