@@ -2,6 +2,7 @@
 
 mod check;
 mod graph;
+mod questions;
 pub mod run;
 mod stages;
 
@@ -18,6 +19,7 @@ pub enum Command {
     Check(check::Arguments),
     Graph(graph::Arguments),
     Stages(stages::Arguments),
+    Questions(questions::Arguments),
 }
 
 /// What every command may use.
@@ -36,6 +38,7 @@ impl Command {
             Self::Check(arguments) => arguments.run(context),
             Self::Graph(arguments) => arguments.run(context),
             Self::Stages(arguments) => arguments.run(context),
+            Self::Questions(arguments) => arguments.run(context),
         }
     }
 }

@@ -8,7 +8,9 @@
 //! Image features come through the pipeline's own stages (shards, decode,
 //! encode), so that a probe sees what training sees, and from its cache.
 
+pub mod files;
 pub mod mcq;
+pub mod negbench;
 pub mod pictures;
 pub mod retrieval;
 pub mod score;

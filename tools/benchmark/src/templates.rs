@@ -1,0 +1,138 @@
+//! The wordings of questions and queries; none that training uses.
+
+use crate::words::{Thing, capitalised};
+
+/// What a statement does (NegBench, arXiv 2501.09425, section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// It says what is there.
+    Positive,
+    /// It says what is not.
+    Negative,
+    /// Both.
+    Hybrid,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Positive, Self::Negative, Self::Hybrid];
+
+    /// NegBench's word, as in the column `correct_answer_template`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Positive => "positive",
+            Self::Negative => "negative",
+            Self::Hybrid => "hybrid",
+        }
+    }
+
+    /// Its templates.
+    pub fn templates(self) -> Vec<&'static str> {
+        lines(include_str!("../templates/questions.txt"))
+            .filter_map(|line| line.strip_prefix(self.word())?.strip_prefix(": "))
+            .collect()
+    }
+}
+
+/// Templates of a negated query.
+pub fn queries() -> Vec<&'static str> {
+    lines(include_str!("../templates/queries.txt")).collect()
+}
+
+fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What fills a template.
+#[derive(Clone, Copy, Default)]
+pub struct Filling<'a> {
+    /// `{caption}`
+    pub caption: &'a str,
+    /// `{A}`
+    pub a: Option<&'a Thing>,
+    /// `{B}`
+    pub b: Option<&'a Thing>,
+    /// `{N}` and `{n}`
+    pub n: Option<&'a Thing>,
+}
+
+/// Fills a template, with a capital in front.
+pub fn fill(template: &str, filling: Filling<'_>) -> String {
+    let mut text = template.to_owned();
+    for (name, thing) in [("A", filling.a), ("B", filling.b), ("N", filling.n)] {
+        let Some(thing) = thing else { continue };
+        let small = name.to_lowercase();
+        text = text
+            .replace(&format!("{{{name}}}"), &thing.with_article())
+            .replace(&format!("{{{small}}}"), &thing.name)
+            .replace(&format!("{{is {name}}}"), thing.is())
+            .replace(&format!("{{is {small}}}"), thing.is());
+    }
+    // Last, so that a caption with braces stays as it is.
+    let caption = filling.caption.trim().trim_end_matches(['.', '!', ' ']);
+    capitalised(&text.replace("{caption}", &capitalised(caption)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use stage_captions::wordnet::WordNet;
+
+    #[test]
+    fn every_place_is_filled() {
+        let wordnet = WordNet::embedded().unwrap();
+        let [dog, owl, skis] = ["dog", "owl", "skis"].map(|name| Thing::new(wordnet, name));
+        let filling = Filling { caption: "a boy runs .", a: Some(&dog), b: Some(&owl), n: Some(&skis) };
+        for template in Kind::ALL.iter().flat_map(|kind| kind.templates()).chain(queries()) {
+            let text = fill(template, filling);
+            assert!(!text.contains(['{', '}']) && text.starts_with(char::is_uppercase), "{text}");
+        }
+        assert_eq!(fill("There {is n} no {n}. {caption}.", filling), "There are no skis. A boy runs.");
+        assert_eq!(fill("{A} {is A} here", filling), "A dog is here");
+    }
+
+    /// The words that carry a template: without places, articles and the like.
+    fn carrier(template: &str) -> Vec<String> {
+        const WEAK: &[&str] = &["a", "an", "the", "this", "that", "it", "is", "are", "in", "of", "and"];
+        let mut words = String::new();
+        let mut inside = false;
+        for letter in template.to_lowercase().chars() {
+            match letter {
+                '{' => inside = true,
+                '}' => inside = false,
+                _ if inside => {}
+                '\'' => words.push(letter),
+                letter if letter.is_alphanumeric() => words.push(letter),
+                _ => words.push(' '),
+            }
+        }
+        words.split_whitespace().filter(|word| !WEAK.contains(word)).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn no_wording_is_one_that_training_uses() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../stages/captions/templates");
+        let mut trained: BTreeSet<Vec<String>> = BTreeSet::new();
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            files += 1;
+            let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+            trained.extend(lines.flat_map(|line| line.split('|')).map(carrier));
+        }
+        assert!(files >= 3 && trained.len() > 100, "{files} files, {} wordings", trained.len());
+        for template in Kind::ALL.iter().flat_map(|kind| kind.templates()).chain(queries()) {
+            assert!(!trained.contains(&carrier(template)), "training uses this wording too: {template}");
+        }
+    }
+
+    #[test]
+    fn kinds_have_equally_many_wordings_and_all_differ() {
+        let all: Vec<_> = Kind::ALL.iter().flat_map(|kind| kind.templates()).collect();
+        assert_eq!(all.iter().map(|t| carrier(t)).collect::<BTreeSet<_>>().len(), all.len());
+        assert!(Kind::ALL.iter().all(|kind| kind.templates().len() == 6));
+    }
+}
