@@ -1,6 +1,7 @@
 //! The commands: one file each, with its arguments and what it does.
 
 mod check;
+mod eval;
 mod graph;
 mod questions;
 pub mod run;
@@ -20,6 +21,7 @@ pub enum Command {
     Graph(graph::Arguments),
     Stages(stages::Arguments),
     Questions(questions::Arguments),
+    Eval(eval::Arguments),
 }
 
 /// What every command may use.
@@ -39,6 +41,7 @@ impl Command {
             Self::Graph(arguments) => arguments.run(context),
             Self::Stages(arguments) => arguments.run(context),
             Self::Questions(arguments) => arguments.run(context),
+            Self::Eval(arguments) => arguments.run(context),
         }
     }
 }

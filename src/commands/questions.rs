@@ -77,7 +77,7 @@ impl Arguments {
         ));
         if !self.captions.is_empty() {
             show::say(&format!(
-                "about {:.1} % of what is denied will be there all the same: captions leave things out\n",
+                "by the agreement of captions, {:.2} % of what is denied is there all the same\n",
                 100.0 * benchmark::questions::expected_false(&known, &asked)
             ));
         }

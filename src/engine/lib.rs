@@ -40,7 +40,7 @@ pub use error::{RunError, StageError};
 pub use ledger::{Ledger, Skip};
 pub use meter::{Meter, StageReport};
 pub use options::{OptionSpec, OptionValue, Options, TableReader};
-pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun};
+pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun, outside_run};
 pub use registry::{Kind, Port, Preset, Registry};
 pub use run_dir::{MARK, RunDir, write_atomically};
 pub use runner::{DeviceChoice, Event, Handle, LastCheckpoint, Pipeline, RunOptions, Summary};

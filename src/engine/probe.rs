@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::Stop;
 use crate::check::check_stages;
-use crate::config::{Config, Diagnostic};
+use crate::config::{Config, Diagnostic, Located, Origin, Table, Value};
 use crate::error::StageError;
 use crate::ledger::Ledger;
 use crate::options::Options;
@@ -101,7 +101,49 @@ pub struct SideRun {
     pub(crate) interrupt: Arc<AtomicBool>,
 }
 
+/// Builds what stands on the first stages of a pipeline outside of a run: a benchmark of a
+/// checkpoint that is not trained. The stages of `config` need not end a pipeline.
+///
+/// # Errors
+/// Every fault of the config; else what `make` says.
+pub fn outside_run<R>(
+    config: &Config,
+    registry: &Arc<Registry>,
+    make: impl FnOnce(&mut Build<'_>) -> Result<R, StageError>,
+) -> Result<Result<R, StageError>, Vec<Diagnostic>> {
+    let plan = check_stages(config, registry)?;
+    let side = SideRun { config: plan.config.clone(), registry: registry.clone(), interrupt: Arc::default() };
+    let mut build = Build {
+        run: &plan.run,
+        base: &plan.base,
+        services: &Services::default(),
+        dir: None,
+        resume: None,
+        side: Some(side),
+        sections: &plan.sections,
+    };
+    Ok(make(&mut build))
+}
+
 impl SideRun {
+    /// The same pipeline with another first stage, of kind `kind` with these options.
+    #[must_use]
+    pub fn with_source(&self, kind: &str, options: Vec<(&str, Value)>) -> Self {
+        let mut side = self.clone();
+        let at = Origin::Given("an [[eval]] table".to_owned());
+        let kind = ("kind", Value::String(kind.to_owned()));
+        let entries = [kind]
+            .into_iter()
+            .chain(options)
+            .map(|(key, value)| (key.to_owned(), Located { value, at: at.clone(), key_at: at.clone() }));
+        let source = Table { entries: entries.collect(), at: at.clone() };
+        match side.config.stages.first_mut() {
+            Some(first) => *first = source,
+            None => side.config.stages.push(source),
+        }
+        side
+    }
+
     /// Runs the stages up to the one of kind `upto`, with `sets` laid over the
     /// config (`("shards.urls", "…")`), for one epoch, and hands each item that
     /// leaves to `each`. Returns how many samples were skipped, by stage and reason.

@@ -245,17 +245,24 @@ pub fn literal_list(text: &str) -> Option<Vec<String>> {
     }
 }
 
+/// A JSON file as a value; `what` says what it should be.
+///
+/// # Errors
+/// A file that cannot be read or is no JSON.
+pub fn json_value(path: &Path, what: &str) -> Result<serde_json::Value, FileError> {
+    let bytes = std::fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes).map_err(|e| FileError::whole(path, format!("not {what}: {e}")))
+}
+
 /// The entries of a JSON file: those of a list, or of an object in the order of its keys (numbers
 /// by size). `what` says what an entry holds.
 ///
 /// # Errors
 /// A file that is no JSON, has no entry, or has one that is of another shape.
 pub fn json_entries<T: DeserializeOwned>(path: &Path, what: &str) -> Result<Vec<(String, T)>, FileError> {
-    let bytes = std::fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
-    let broken = |e: &dyn std::fmt::Display| FileError::whole(path, format!("not {what}: {e}"));
-    let entries: Vec<(String, serde_json::Value)> = match serde_json::from_slice(&bytes) {
-        Ok(serde_json::Value::Array(list)) => list.into_iter().enumerate().map(|(i, v)| (i.to_string(), v)).collect(),
-        Ok(serde_json::Value::Object(map)) => {
+    let entries: Vec<(String, serde_json::Value)> = match json_value(path, what)? {
+        serde_json::Value::Array(list) => list.into_iter().enumerate().map(|(i, v)| (i.to_string(), v)).collect(),
+        serde_json::Value::Object(map) => {
             let mut entries: Vec<_> = map.into_iter().collect();
             entries.sort_by(|a, b| match (a.0.parse::<u64>(), b.0.parse::<u64>()) {
                 (Ok(a), Ok(b)) => a.cmp(&b),
@@ -263,8 +270,7 @@ pub fn json_entries<T: DeserializeOwned>(path: &Path, what: &str) -> Result<Vec<
             });
             entries
         }
-        Ok(_) => return Err(broken(&"it is one value, neither a list nor an object")),
-        Err(error) => return Err(broken(&error)),
+        _ => return Err(FileError::whole(path, format!("not {what}, but a single value"))),
     };
     if entries.is_empty() {
         return Err(FileError::whole(path, "the file has no entry"));

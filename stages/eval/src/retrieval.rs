@@ -1,15 +1,18 @@
-//! Plain retrieval, both ways, with several captions an image.
+//! Retrieval both ways, with several texts an image: plain, or with negation.
 
-use std::any::Any;
+use pipeline_engine::{Build, Probe, ProbeKind, StageError, options};
+use stage_items::TextEncoder;
 
-use pipeline_engine::{Build, Measurement, Moment, Probe, ProbeKind, StageError, options};
-
-use crate::mcq::text_encoder;
-use crate::pictures::{Pictures, cosines};
-use crate::score::measured;
+use crate::benchmark::{Benchmark, Coverage, Detail, Probed};
+use crate::negation::{TrainingFree, has_negation};
+use crate::pictures::{Pictures, cosines, gather};
+use crate::score::Series;
+use crate::texts::Texts;
 
 /// The ranks that are reported.
 const RANKS: [usize; 3] = [1, 5, 10];
+/// Texts whose similarities to all images are in memory at once.
+const CHUNK: usize = 1024;
 
 options! {
     /// Options of the eval `retrieval`.
@@ -28,72 +31,161 @@ impl ProbeKind for RetrievalKind {
     type Options = RetrievalOptions;
 
     fn build(options: RetrievalOptions, name: &str, build: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
-        let pictures = Pictures::collect(name, &options.shards, build)?;
-        Ok(Box::new(Retrieval { name: name.to_owned(), pictures }))
+        let retrieval = Retrieval::of_shards(name, &options.shards, build)?;
+        Ok(Probed::probe(name, Box::new(retrieval), Detail { baselines: false, lambda: 0.0 }))
     }
 }
 
-struct Retrieval {
-    name: String,
-    pictures: Pictures,
+/// Images, and texts that each belong to one of them.
+#[derive(Debug)]
+pub struct Retrieval {
+    coverage: Coverage,
+    dim: usize,
+    /// N x D.
+    features: Vec<f32>,
+    /// Every text once; `queries` are places in it.
+    texts: Texts,
+    queries: Vec<usize>,
+    /// The image of each query.
+    owners: Vec<usize>,
 }
 
-impl Probe for Retrieval {
-    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Vec<Measurement>, StageError> {
-        let encoder = text_encoder(subject, self.pictures.dim)?;
-        let texts: Vec<String> = self.pictures.captions.iter().flat_map(|c| c.iter().cloned()).collect();
-        let owners: Vec<usize> =
-            self.pictures.captions.iter().enumerate().flat_map(|(i, c)| c.iter().map(move |_| i)).collect();
-        let features = encoder.0.embed(&texts)?;
-        let ranks =
-            ranks(&cosines(&features, &self.pictures.features, self.pictures.dim), &owners, self.pictures.len());
-        let mut taken = Vec::new();
-        for (direction, places) in [("text_to_image", ranks.text_to_image), ("image_to_text", ranks.image_to_text)] {
-            for k in RANKS {
-                let hits: Vec<bool> = places.iter().map(|place| *place < k).collect();
-                taken.push(measured(moment, &self.name, &format!("{direction}_r@{k}"), "all", &hits));
+impl Retrieval {
+    /// The images and captions of shards.
+    ///
+    /// # Errors
+    /// A shard that cannot be read, or no usable image.
+    pub fn of_shards(name: &str, shards: &[String], build: &Build<'_>) -> Result<Self, StageError> {
+        let pictures = Pictures::collect(name, shards, build)?;
+        let captions = pictures.captions.iter().map(|captions| captions.to_vec()).collect();
+        let count = pictures.len();
+        let coverage = Coverage { rows: count, used: count, ..Coverage::default() };
+        Ok(Self::new(coverage, pictures.dim, pictures.features, captions))
+    }
+
+    /// Rows of an image and its texts; the images are those that the rows name, each once.
+    ///
+    /// # Errors
+    /// When none of the images is there, or encoding fails.
+    pub fn open(
+        name: &str,
+        rows: Vec<(String, Vec<String>)>,
+        images: &[String],
+        build: &Build<'_>,
+    ) -> Result<Self, StageError> {
+        let wanted: Vec<&str> = rows.iter().map(|(image, _)| image.as_str()).collect();
+        let (pictures, places, missing) = gather(name, images, &wanted, build)?;
+        let mut coverage = Coverage { rows: rows.len(), missing, ..Coverage::default() };
+        let mut order: Vec<Option<usize>> = vec![None; pictures.len()];
+        let (mut features, mut captions) = (Vec::new(), Vec::<Vec<String>>::new());
+        for ((_, texts), place) in rows.into_iter().zip(places) {
+            let Some(place) = place else { continue };
+            coverage.used += 1;
+            let image = *order[place].get_or_insert_with(|| {
+                features.extend_from_slice(pictures.feature(place));
+                captions.push(Vec::new());
+                captions.len() - 1
+            });
+            captions[image].extend(texts);
+        }
+        Ok(Self::new(coverage, pictures.dim, features, captions))
+    }
+
+    fn new(coverage: Coverage, dim: usize, features: Vec<f32>, captions: Vec<Vec<String>>) -> Self {
+        let mut texts = Texts::default();
+        let (mut queries, mut owners) = (Vec::new(), Vec::new());
+        for (image, captions) in captions.iter().enumerate() {
+            for caption in captions {
+                queries.push(texts.place(caption));
+                owners.push(image);
             }
         }
-        Ok(taken)
+        Self { coverage, dim, features, texts, queries, owners }
+    }
+
+    /// R@k both ways, from the similarities of a chunk of queries with all images.
+    fn recall(&self, prefix: &str, similar: impl Fn(&[usize]) -> Vec<f32>, into: &mut Vec<Series>) {
+        let ranks = ranks(&self.queries, &self.owners, self.features.len() / self.dim.max(1), similar);
+        let owners = &self.owners;
+        for k in RANKS {
+            let hits = ranks.text_to_image.iter().zip(owners).map(|(&before, &owner)| (before < k, owner));
+            into.push(Series::hits(&format!("{prefix}text_to_image_r@{k}"), "all", hits));
+        }
+        for k in RANKS {
+            let hits = ranks.image_to_text.iter().enumerate().map(|(image, &before)| (before < k, image));
+            into.push(Series::hits(&format!("{prefix}image_to_text_r@{k}"), "all", hits));
+        }
+    }
+}
+
+impl Benchmark for Retrieval {
+    fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    fn series(&self, encoder: &dyn TextEncoder, detail: Detail) -> Result<Vec<Series>, StageError> {
+        let rows = self.texts.embed(encoder, self.dim)?;
+        let mut series = Vec::new();
+        let similar = |queries: &[usize]| {
+            let texts: Vec<f32> = queries.iter().flat_map(|&text| rows.row(text)).copied().collect();
+            cosines(&texts, &self.features, self.dim)
+        };
+        self.recall("", similar, &mut series);
+        if detail.baselines && self.texts.list().iter().any(|text| has_negation(text)) {
+            let free = TrainingFree::new(self.texts.list(), encoder, self.dim, detail.lambda)?;
+            let similar = |queries: &[usize]| {
+                let images = || self.features.chunks_exact(self.dim);
+                queries
+                    .iter()
+                    .flat_map(|&text| images().map(|image| free.score(text, image)).collect::<Vec<_>>())
+                    .collect()
+            };
+            self.recall("training_free_", similar, &mut series);
+        }
+        Ok(series)
     }
 }
 
 /// How many wrong answers stand before the first right one.
 struct Ranks {
-    /// For each text: images before its own.
+    /// For each query: images before its own.
     text_to_image: Vec<usize>,
     /// For each image: other images' texts before the best of its own.
     image_to_text: Vec<usize>,
 }
 
-/// `similarity` is texts x images; text `i` belongs to image `owners[i]`. A wrong
-/// answer that is as similar as the right one stands before it: ties don't help.
-fn ranks(similarity: &[f32], owners: &[usize], images: usize) -> Ranks {
-    let text_to_image = similarity
-        .chunks_exact(images)
-        .zip(owners)
-        .map(|(row, &own)| row.iter().enumerate().filter(|(image, s)| *image != own && **s >= row[own]).count())
-        .collect();
-    let image_to_text = (0..images)
-        .map(|image| {
-            let column =
-                || owners.iter().enumerate().map(|(text, &owner)| (owner == image, similarity[text * images + image]));
-            let best = column().filter(|(own, _)| *own).map(|(_, s)| s).fold(f32::NEG_INFINITY, f32::max);
-            column().filter(|(own, s)| !own && *s >= best).count()
-        })
-        .collect();
+/// `similar` gives chunks x images. A wrong answer that is as similar as the right one stands
+/// before it: ties don't help.
+fn ranks(queries: &[usize], owners: &[usize], images: usize, similar: impl Fn(&[usize]) -> Vec<f32>) -> Ranks {
+    let mut text_to_image = Vec::with_capacity(queries.len());
+    let mut best = vec![f32::NEG_INFINITY; images];
+    for (queries, owners) in queries.chunks(CHUNK).zip(owners.chunks(CHUNK)) {
+        for (row, &own) in similar(queries).chunks_exact(images).zip(owners) {
+            text_to_image.push(row.iter().enumerate().filter(|(image, s)| *image != own && **s >= row[own]).count());
+            best[own] = best[own].max(row[own]);
+        }
+    }
+    let mut image_to_text = vec![0; images];
+    for (queries, owners) in queries.chunks(CHUNK).zip(owners.chunks(CHUNK)) {
+        for (row, &own) in similar(queries).chunks_exact(images).zip(owners) {
+            for (image, s) in row.iter().enumerate() {
+                image_to_text[image] += usize::from(image != own && *s >= best[image]);
+            }
+        }
+    }
     Ranks { text_to_image, image_to_text }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::ranks;
+    use super::*;
 
     #[test]
     fn ranks_by_hand() {
         // Two images; texts 0 and 1 belong to the first, text 2 to the second.
         let similarity = [0.9, 0.1, 0.2, 0.8, 0.5, 0.5];
-        let ranks = ranks(&similarity, &[0, 0, 1], 2);
+        let similar = |queries: &[usize]| queries.iter().flat_map(|q| similarity[q * 2..q * 2 + 2].to_vec()).collect();
+        let ranks = ranks(&[0, 1, 2], &[0, 0, 1], 2, similar);
         assert_eq!(ranks.text_to_image, [0, 1, 1]); // the tie of text 2 counts against it
         assert_eq!(ranks.image_to_text, [0, 1]);
     }

@@ -1,0 +1,253 @@
+//! `pipeline questions` and `pipeline eval` on the embedded world, and bad input to both.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+
+use common::{pipeline, root, samples};
+use serde_json::Value;
+
+/// Runs `pipeline` in a folder: exit code, standard output, standard error.
+fn run(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = pipeline().current_dir(folder).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+/// What `pipeline eval` says of the small CLIP on some images; it must succeed.
+fn eval(folder: &Path, benchmark: &str, file: &str, images: &str, more: &[&str]) -> (String, Vec<Value>) {
+    let model = root().join("assets/clip-world");
+    let model = model.to_str().unwrap();
+    let mut arguments = vec!["-q", "eval", "--model", model, "--benchmark", benchmark, "--images", images];
+    arguments.extend(["--device", "cpu", "--json", "out.jsonl"]);
+    if !file.is_empty() {
+        arguments.extend(["--file", file]);
+    }
+    arguments.extend(more);
+    let (code, out, err) = run(folder, &arguments);
+    assert_eq!(code, 0, "{out}\n{err}");
+    let lines = std::fs::read_to_string(folder.join("out.jsonl")).unwrap();
+    (out, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+fn value<'a>(lines: &'a [Value], metric: &str, part: &str) -> &'a Value {
+    lines
+        .iter()
+        .find(|l| l["metric"] == metric && l["part"] == part)
+        .unwrap_or_else(|| panic!("{metric} {part}: {lines:?}"))
+}
+
+/// The first pictures of the test shard as files; their keys.
+fn pictures(folder: &Path, count: usize) -> Vec<String> {
+    let shard = root().join("assets/world/test-000.tar");
+    let members = samples(&shard, count);
+    for (name, bytes) in members.iter().filter(|(name, _)| name.ends_with(".jpg")) {
+        std::fs::write(folder.join(name), bytes).unwrap();
+    }
+    members.iter().filter_map(|(name, _)| name.strip_suffix(".jpg").map(str::to_owned)).collect()
+}
+
+#[test]
+fn questions_from_captions_are_asked_of_shards_and_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let shard = root().join("assets/world/test-000.tar");
+    let shard = shard.to_str().unwrap();
+    let (code, out, err) = run(folder, &["questions", "--captions", shard, "--out", "q", "--each", "2"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("mcq.csv") && out.contains("positive"), "{out}");
+    let csv = std::fs::read_to_string(folder.join("q/mcq.csv")).unwrap();
+    run(folder, &["questions", "--captions", shard, "--out", "again", "--each", "2"]);
+    assert_eq!(
+        csv,
+        std::fs::read_to_string(folder.join("again/mcq.csv")).unwrap(),
+        "the same seed, the same questions"
+    );
+
+    let (out, lines) = eval(folder, "negbench-mcq", "q/mcq.csv", shard, &[]);
+    let all = value(&lines, "accuracy", "all");
+    let rows = csv.lines().count() as u64 - 1;
+    assert_eq!(all["n"], rows);
+    assert!(out.contains(&format!("{rows} of {rows} rows")), "{out}");
+    assert!(all["low"].as_f64() < all["value"].as_f64() && all["value"].as_f64() < all["high"].as_f64());
+    for part in ["positive", "negative", "hybrid"] {
+        value(&lines, "accuracy", part);
+        value(&lines, "training_free_accuracy", part);
+        value(&lines, "chose_wrong_hybrid", part);
+    }
+    value(&lines, "text_only_accuracy", "all");
+    // The CLIP was trained on captions that only affirm.
+    assert!(
+        value(&lines, "accuracy", "positive")["value"].as_f64()
+            > value(&lines, "accuracy", "negative")["value"].as_f64()
+    );
+
+    // Half of the images as files: the score says so.
+    std::fs::create_dir(folder.join("photos")).unwrap();
+    let keys = pictures(&folder.join("photos"), 80);
+    let (out, lines) = eval(folder, "negbench-mcq", "q/mcq.csv", "photos", &[]);
+    let used = csv.lines().filter(|line| keys.iter().any(|key| line.starts_with(&format!("{key}.")))).count() as u64;
+    assert!(used > 0 && used < rows);
+    assert_eq!(value(&lines, "accuracy", "all")["n"], used);
+    assert!(
+        out.contains(&format!("{used} of {rows} rows; images that cannot be used: ")) && out.contains(".jpg"),
+        "{out}"
+    );
+
+    let (_, lines) = eval(folder, "negbench-retrieval", "q/retrieval.csv", shard, &[]);
+    assert!(value(&lines, "text_to_image_r@5", "all")["n"].as_u64() > Some(100));
+}
+
+#[test]
+fn a_checkpoint_is_no_better_than_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = root().join("assets/world/test-001.tar");
+    let model = root().join("assets/clip-world");
+    let more = ["--against", model.to_str().unwrap()];
+    let (out, lines) = eval(folder.path(), "retrieval", "", shard.to_str().unwrap(), &more);
+    let difference = value(&lines, "difference:text_to_image_r@5", "all");
+    assert_eq!(
+        (&difference["value"], &difference["low"], &difference["high"]),
+        (&0.0.into(), &0.0.into(), &0.0.into())
+    );
+    assert!(out.contains("difference [95 %]"), "{out}");
+    let phases: Vec<_> = lines.iter().filter(|l| l["metric"] == "image_to_text_r@1").map(|l| &l["phase"]).collect();
+    assert_eq!(phases, ["before", "after"]);
+}
+
+#[test]
+fn every_other_benchmark_on_a_fixture_of_its_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let keys = pictures(folder, 12);
+    let write = |name: &str, text: String| std::fs::write(folder.join(name), text).unwrap();
+    let (a, b) = (&keys[0], &keys[1]);
+    write(
+        "valse.json",
+        format!(
+            r#"{{"x_1":{{"image_file":"{a}.jpg","caption":"a drum","foil":"no drum","linguistic_phenomena":"existence","mturk":{{"caption":3}}}}}}"#
+        ),
+    );
+    write(
+        "sugar.json",
+        format!(
+            r#"{{"0":{{"filename":"{a}.jpg","caption":"a drum","negative_caption":"a cat"}},"1":{{"filename":"none.jpg","caption":"x","negative_caption":"y"}}}}"#
+        ),
+    );
+    write(
+        "sugarpp.json",
+        format!(
+            r#"[{{"id":0,"filename":"{a}.jpg","caption":"a drum","caption2":"one drum","negative_caption":"a cat"}}]"#
+        ),
+    );
+    write(
+        "ccneg.json",
+        format!(
+            r#"{{"annotations":[{{"caption":"a drum","sop_data":{{"negative-prompt":"not a drum"}}}}],"image_paths":["cc/{b}.jpg"]}}"#
+        ),
+    );
+    write(
+        "ref.json",
+        format!(
+            r#"[{{"image":"{a}.jpg","phrase":"the drum","ref_bbox":[0,0,20,20],"bbox_list":[[0,0,20,20],[20,20,20,20]]}}]"#
+        ),
+    );
+    write(
+        "snli.csv",
+        format!(
+            "image,hypothesis,label\n{a}.jpg,There is a drum,entailment\n{a}.jpg,There is no drum,contradiction\n{b}.jpg,Maybe,neutral\n"
+        ),
+    );
+    write("labels.csv", format!("image,label\n{a}.jpg,drum\n{b}.jpg,cat\n"));
+    for (benchmark, file, metric, n) in [
+        ("valse", "valse.json", "accuracy", 1),
+        ("sugarcrepe", "sugar.json", "accuracy", 1),
+        ("sugarcrepe++", "sugarpp.json", "image_to_text_accuracy", 1),
+        ("cc-neg", "ccneg.json", "accuracy", 1),
+        ("negrefcocog", "ref.json", "accuracy", 1),
+        ("snli-ve", "snli.csv", "pair_accuracy", 1),
+        ("zero-shot", "labels.csv", "top_1", 2),
+    ] {
+        let (out, lines) = eval(folder, benchmark, file, ".", &[]);
+        assert_eq!(value(&lines, metric, "all")["n"], n, "{benchmark}");
+        if benchmark == "sugarcrepe" {
+            assert!(out.contains("1 of 2 rows; images that cannot be used: 1 (none.jpg)"), "{out}");
+        }
+        if benchmark == "snli-ve" {
+            assert!(out.contains("1 more rows do not count (neutral)"), "{out}");
+        }
+    }
+}
+
+#[test]
+fn a_benchmark_in_a_config_is_measured_before_and_after() {
+    let bench = common::Bench::new(32).set("run.epochs", "1");
+    let keys = pictures(bench.folder.path(), 4);
+    let row = |key: &String, kind: &str| format!("{key}.jpg,a drum,a cat but no drum,a cat,no drum,0,{kind}\n");
+    let header = "image_path,caption_0,caption_1,caption_2,caption_3,correct_answer,correct_answer_template\n";
+    std::fs::write(bench.path("q.csv"), header.to_owned() + &row(&keys[0], "positive") + &row(&keys[1], "hybrid"))
+        .unwrap();
+    let text = bench.config_text()
+        + &format!(
+            "\n[[eval]]\nkind = \"negbench-mcq\"\nname = \"own\"\nfile = \"q.csv\"\nimages = \"{}\"\n",
+            bench.folder.path().display()
+        );
+    std::fs::write(bench.path("pipeline.toml"), text).unwrap();
+    let results = bench.run("r", &[]).whole().results();
+    for phase in ["before", "after"] {
+        let taken = |part: &str| results.iter().any(|r| r["phase"] == phase && r["eval"] == "own" && r["part"] == part);
+        assert!(taken("all") && taken("positive") && taken("hybrid"), "{phase}: {results:?}");
+    }
+}
+
+#[test]
+fn bad_input_is_named_with_its_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let keys = pictures(folder, 2);
+    let model = root().join("assets/clip-world");
+    let said = |benchmark: &str, name: &str, text: &str, images: &str| {
+        std::fs::write(folder.join(name), text).unwrap();
+        let arguments =
+            ["eval", "--model", model.to_str().unwrap(), "--benchmark", benchmark, "--file", name, "--images", images];
+        let (code, out, err) = run(folder, &arguments);
+        assert_eq!((code, out.as_str()), (1, ""), "no half-made score: {err}");
+        err
+    };
+    let header = "image_path,caption_0,caption_1,caption_2,caption_3,correct_answer,correct_answer_template\n";
+    let good = format!("{}.jpg,a,b,c,d,0,positive\n", keys[0]);
+    let check = |err: String, words: &[&str]| assert!(words.iter().all(|word| err.contains(word)), "{words:?}: {err}");
+    check(said("negbench-mcq", "m.csv", &header.replace("caption_2,", ""), "."), &["m.csv", "no column `caption_2`"]);
+    check(
+        said("negbench-mcq", "m.csv", &format!("{header}{good}x.jpg,a,,c,d,0,hybrid\n"), "."),
+        &["m.csv:3", "`caption_1` is empty"],
+    );
+    check(
+        said("negbench-mcq", "m.csv", &format!("{header}{good}x.jpg,a,b,c,d,4,hybrid\n"), "."),
+        &["m.csv:3", "`correct_answer` is 4"],
+    );
+    check(
+        said("valse", "s.json", r#"{"0":{"filename":"a.jpg","caption":"x","negative_caption":"y"}}"#, "."),
+        &["s.json:1", "another benchmark"],
+    );
+    check(
+        said("negbench-mcq", "m.csv", &format!("{header}elsewhere/x.jpg,a,b,c,d,0,hybrid\n"), "."),
+        &["asks about 1 images", "elsewhere/x.jpg"],
+    );
+    check(said("negbench-mcq", "m.csv", &format!("{header}{good}"), "nowhere.tar"), &["nowhere.tar"]);
+    std::fs::write(folder.join("broken.jpg"), "no picture").unwrap();
+    check(
+        said("negbench-mcq", "m.csv", &format!("{header}broken.jpg,a,b,c,d,0,hybrid\n"), "."),
+        &["asks about 1 images", "broken.jpg"],
+    );
+
+    let (code, _, err) = run(folder, &["eval", "--model", "none", "--benchmark", "valse", "--images", "."]);
+    assert_eq!(code, 1);
+    assert!(err.contains("needs --file"), "{err}");
+    let (code, _, err) = run(folder, &["eval", "--model", "none", "--benchmark", "nlvr", "--images", "."]);
+    assert_eq!(code, 2, "{err}");
+    let (code, _, err) = run(folder, &["questions", "--captions", "none.tar", "--out", "q"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("none.tar"), "{err}");
+}
