@@ -10,7 +10,7 @@ use stage_items::{NO_NEIGHBOUR, Paired};
 
 use crate::cache::Analyser;
 use crate::tagger::{Analysis, Noun};
-use crate::templates::{Filling, Template, Twin, bare};
+use crate::templates::{Filling, Template, Twin, alone, bare};
 use crate::usage::is_no_object;
 use crate::wordnet::{Relation, kind};
 
@@ -81,12 +81,16 @@ pub struct Negations {
 }
 
 /// A true and a false text that differ in what they negate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pair {
     /// True of the image.
     pub truth: String,
     /// False of it.
     pub lie: String,
+    /// The thing in the image that they speak of, as "a dog"; empty if none.
+    pub present: String,
+    /// The thing not in the image that they speak of; empty if none.
+    pub absent: String,
     /// Which template; `None`: it fell through, both are the caption.
     pub template: Option<usize>,
 }
@@ -302,15 +306,17 @@ impl Generator {
                 let things = if twin.adds_present() && !beyond.is_empty() || own.is_empty() { &beyond } else { &own };
                 let present = (!things.is_empty()).then(|| things[below(rng, things.len())]);
                 made.push(match (&object, present) {
-                    (Some(object), Some(present)) => {
-                        let filling = Filling { caption, absent: Some(&object.noun), present: Some(present) };
+                    (Some(Object { noun: object, .. }), Some(present)) => {
+                        let filling = Filling { caption, absent: Some(object), present: Some(present) };
                         Pair {
                             truth: twin.truth.fill(filling),
                             lie: twin.lie.fill(filling),
+                            present: if twin.speaks_of_present() { alone(present) } else { String::new() },
+                            absent: if twin.speaks_of_absent() { alone(object) } else { String::new() },
                             template: Some(order[slot]),
                         }
                     }
-                    _ => Pair { truth: bare(caption).to_owned(), lie: bare(caption).to_owned(), template: None },
+                    _ => Pair { truth: bare(caption).to_owned(), lie: bare(caption).to_owned(), ..Pair::default() },
                 });
             }
         }

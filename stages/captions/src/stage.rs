@@ -1,5 +1,6 @@
 //! `kind = "captions"`.
 
+use std::mem::take;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,6 +80,9 @@ options! {
         full_below: f64 = 0.7, -1.0..=1.0;
         /// With generator = "twins": pairs an image.
         pairs: usize = 2, 1..=64;
+        /// With generator = "twins": the things that each pair speaks of are
+        /// texts too, as train.w_turn needs them.
+        things: bool = false;
         /// With mode = "fixed": images whose texts are kept, at most.
         keep: usize = 1_000_000, 1..=100_000_000;
     }
@@ -122,7 +126,7 @@ pub struct EpochCounts {
 enum Texts {
     Plain,
     Tng { compositional: Vec<Template>, full: Vec<Template>, source: FullSource },
-    Twins { twins: Vec<Twin>, pairs: usize },
+    Twins { twins: Vec<Twin>, pairs: usize, things: bool },
 }
 
 /// Makes the texts of batches.
@@ -146,13 +150,21 @@ impl Maker {
                     Denied::Mirror => FullSource::Mirror,
                 },
             },
-            Kind::Twins => Texts::Twins { twins: templates::twins(source)?, pairs: options.pairs },
+            Kind::Twins => Texts::Twins {
+                twins: templates::twins(source)?,
+                pairs: options.pairs,
+                things: options.things,
+            },
         };
         let mut roles = vec![Role::Original];
         match &texts {
             Texts::Plain => {}
             Texts::Tng { .. } => roles.extend([Role::Compositional, Role::Full]),
-            Texts::Twins { pairs, .. } => roles.extend((0..*pairs as u8).flat_map(|n| [Role::True(n), Role::False(n)])),
+            Texts::Twins { pairs, things, .. } => {
+                let pairs = 0..*pairs as u8;
+                roles.extend(pairs.clone().flat_map(|n| [Role::True(n), Role::False(n)]));
+                roles.extend(pairs.filter(|_| *things).flat_map(|n| [Role::Present(n), Role::Absent(n)]));
+            }
         }
         let rule = Rule {
             min_distance: options.distance_rule.then_some(options.min_distance),
@@ -176,12 +188,15 @@ impl Maker {
                 let made = self.generator.negations(paired, compositional, full, *source, draw, counts);
                 originals.zip(made).flat_map(|(original, made)| [original, made.compositional, made.full]).collect()
             }
-            Texts::Twins { twins, pairs } => {
-                let mut made = self.generator.twins(paired, twins, *pairs, draw, counts).into_iter();
+            Texts::Twins { twins, pairs, things } => {
+                let mut made = self.generator.twins(paired, twins, *pairs, draw, counts);
                 let mut texts = Vec::with_capacity(items.len() * self.roles.len());
-                for original in originals {
+                for (original, row) in originals.zip(made.chunks_mut(*pairs)) {
                     texts.push(original);
-                    texts.extend(made.by_ref().take(*pairs).flat_map(|pair| [pair.truth, pair.lie]));
+                    texts.extend(row.iter_mut().flat_map(|pair| [take(&mut pair.truth), take(&mut pair.lie)]));
+                    if *things {
+                        texts.extend(row.iter_mut().flat_map(|pair| [take(&mut pair.present), take(&mut pair.absent)]));
+                    }
                 }
                 texts
             }
@@ -212,6 +227,7 @@ impl Running {
                     Role::Full => "full negation".to_owned(),
                     Role::True(n) => format!("true {}", n + 1),
                     Role::False(n) => format!("false {}", n + 1),
+                    Role::Present(_) | Role::Absent(_) => continue,
                 };
                 let epoch = paired.batch.epoch;
                 let line = serde_json::json!({"epoch": epoch, "key": &*item.key, "role": role, "text": text});

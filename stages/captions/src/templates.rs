@@ -210,6 +210,13 @@ fn article(word: &str) -> &'static str {
     if vowel || begins(VOWEL_SOUND) { "an" } else { "a" }
 }
 
+/// A thing by itself: "A dog", "Dogs", "Water".
+pub fn alone(noun: &Noun) -> String {
+    let mut text = grammar(Form::A, noun);
+    capitalise(&mut text);
+    text
+}
+
 /// A caption without the mark at its end.
 pub fn bare(caption: &str) -> &str {
     caption.trim().trim_end_matches(['.', '!', ';', ',', ' '])
@@ -354,8 +361,21 @@ pub struct Twin {
 impl Twin {
     /// Whether the pair speaks of a thing in the image beside its caption.
     pub fn adds_present(&self) -> bool {
-        let both = |slot| self.truth.count(slot) + self.lie.count(slot) > 0;
-        both(Slot::Caption) && both(Slot::Present)
+        self.speaks_of(Slot::Caption) && self.speaks_of_present()
+    }
+
+    /// Whether the pair speaks of a thing in the image.
+    pub fn speaks_of_present(&self) -> bool {
+        self.speaks_of(Slot::Present)
+    }
+
+    /// Whether the pair speaks of a thing that is not in the image.
+    pub fn speaks_of_absent(&self) -> bool {
+        self.speaks_of(Slot::Absent)
+    }
+
+    fn speaks_of(&self, slot: Slot) -> bool {
+        self.truth.count(slot) + self.lie.count(slot) > 0
     }
 }
 

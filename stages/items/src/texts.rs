@@ -72,6 +72,10 @@ pub enum Role {
     True(u8),
     /// The false one of twin `n`.
     False(u8),
+    /// The thing in the image that twin `n` speaks of, or nothing.
+    Present(u8),
+    /// The thing not in the image that twin `n` speaks of, or nothing.
+    Absent(u8),
 }
 
 /// Published by the stage that makes captions, so that a loss can check while

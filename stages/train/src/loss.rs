@@ -80,6 +80,8 @@ pub struct Contrast {
     pub twin: f64,
     /// Weight of what keeps captions near where they were.
     pub keep: f64,
+    /// Weight of what says which way a negation turns a text.
+    pub turn: f64,
     /// Whether an image's false twins stand among the texts that it must not choose.
     pub hard_negatives: bool,
     /// Whether each true text is held against every false one of the image, or against its twin alone.
@@ -89,42 +91,47 @@ pub struct Contrast {
 /// Where the texts of [`contrast`] stand among the R of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Twins {
-    texts: usize,
-    original: usize,
-    pairs: Vec<(usize, usize)>,
+    /// Place of the caption.
+    pub original: usize,
+    /// Places of each true text and its false twin.
+    pub pairs: Vec<(usize, usize)>,
+    /// Places of the thing that is there and the one that is not, for each pair; may be empty.
+    pub things: Vec<(usize, usize)>,
 }
 
 impl Twins {
-    /// Finds the caption and, for each `True(n)`, its `False(n)`. Without `needs_pairs` the
-    /// caption alone will do.
+    /// Finds the caption and what `settings` need: for each `True(n)` its `False(n)`, and
+    /// `Present(n)` with `Absent(n)`.
     ///
     /// # Errors
     /// [`TrainError::Roles`] when one is missing.
-    pub fn find(roles: &[Role], needs_pairs: bool) -> Result<Self, TrainError> {
+    pub fn find(roles: &[Role], settings: &Contrast) -> Result<Self, TrainError> {
         let place = |role: Role| roles.iter().position(|&other| other == role);
-        let pairs: Option<Vec<(usize, usize)>> = roles
-            .iter()
-            .enumerate()
-            .filter_map(|(j, role)| if let Role::True(n) = role { Some((j, *n)) } else { None })
-            .map(|(j, n)| place(Role::False(n)).map(|other| (j, other)))
-            .collect();
-        match (place(Role::Original), pairs) {
-            (Some(original), Some(pairs)) if !(needs_pairs && pairs.is_empty()) => {
-                Ok(Self { texts: roles.len(), original, pairs })
+        let both = |one: fn(u8) -> Role, other: fn(u8) -> Role| {
+            let pairs = (0..=u8::MAX).map_while(|n| place(one(n)).map(|j| (j, place(other(n)))));
+            pairs.map(|(j, other)| other.map(|other| (j, other))).collect::<Option<Vec<_>>>()
+        };
+        let missing = |needs: &str, help| {
+            Err(TrainError::Roles { loss: "contrast", needs: needs.into(), help })
+        };
+        let (Some(original), Some(pairs)) = (place(Role::Original), both(Role::True, Role::False)) else {
+            return missing("the caption and pairs of a true and a false text", TWINS);
+        };
+        if (settings.twin > 0.0 || settings.turn > 0.0) && pairs.is_empty() {
+            return missing("the caption and pairs of a true and a false text", TWINS);
+        }
+        match both(Role::Present, Role::Absent) {
+            Some(things) if settings.turn == 0.0 || things.len() == pairs.len() => {
+                Ok(Self { original, pairs, things })
             }
-            _ => Err(TrainError::Roles {
-                loss: "contrast",
-                needs: "the caption and pairs of a true and a false text".into(),
-                help: "set captions.generator = \"twins\", or train.w_twin = 0.0 to train on captions alone",
-            }),
+            _ => missing("the things that each pair speaks of", "set captions.things = true, or train.w_turn = 0.0"),
         }
     }
-
-    /// Place of the caption among the R texts.
-    pub fn original(&self) -> usize {
-        self.original
-    }
 }
+
+/// What to do where there are no twins.
+const TWINS: &str = "set captions.generator = \"twins\", or train.w_twin = 0.0 and train.w_turn = 0.0 to train on \
+    captions alone";
 
 /// Our own loss: captions find their images, and an image prefers the true one
 /// of two texts that differ in what they negate.
@@ -140,18 +147,26 @@ impl Twins {
 ///   different build can be compared, as in a multiple choice.
 /// * `keep`: `1 - cos` between a caption's feature and its feature in `start`
 ///   (`[B, D]`, normalised), the mean over the captions.
+/// * `turn`: `1 - cos` between `true - false` of a pair and the way that `turns`
+///   (`[B P, D]`, of P pairs an image) says: from the absent thing to the present
+///   one, as the tower of the start sees them. "no cat" against "no dog" has to
+///   lead the way from "a cat" to "a dog". Without it a tower tends to forget what
+///   is denied instead of turning away from it: "no cat" and "no dog" fall
+///   together, where the twins' term has next to no gradient any more.
 pub fn contrast(
     texts: Tensor<2>,
     images: Tensor<2>,
     twins: &Twins,
     start: Option<Tensor<2>>,
+    turns: Option<Tensor<2>>,
     settings: &Contrast,
 ) -> Loss {
     let [count, width] = images.dims();
-    let texts = normalised(texts).reshape([count, twins.texts, width]);
+    let per_image = texts.dims()[0] / count.max(1);
+    let texts = normalised(texts).reshape([count, per_image, width]);
     let captions = texts.clone().slice([0..count, twins.original..twins.original + 1]).reshape([count, width]);
     // Each text and its own image.
-    let own = (texts * images.clone().unsqueeze_dim::<3>(1)).sum_dim(2).reshape([count, twins.texts]);
+    let own = (texts.clone() * images.clone().unsqueeze_dim::<3>(1)).sum_dim(2).reshape([count, per_image]);
     let columns = |places: Vec<usize>| {
         let columns = places.into_iter().map(|j| own.clone().slice([0..count, j..j + 1])).collect();
         Tensor::cat(columns, 1)
@@ -180,6 +195,15 @@ pub fn contrast(
     if let Some(start) = start {
         let moved = (captions * start).sum_dim(1).mean().neg() + 1.0;
         terms.push(Term { name: "keep", weight: settings.keep, value: moved });
+    }
+    if let Some(turns) = turns {
+        let row = |j: usize| texts.clone().slice([0..count, j..j + 1, 0..width]);
+        let ways = twins.pairs.iter().map(|&(yes, no)| row(yes) - row(no)).collect();
+        let ways = Tensor::cat(ways, 1).reshape([count * twins.pairs.len(), width]);
+        // The square root has no gradient at 0, where the twins are one text.
+        let length = (ways.clone().square().sum_dim(1) + 1e-6).sqrt();
+        let turned = (ways / length * normalised(turns)).sum_dim(1).mean().neg() + 1.0;
+        terms.push(Term { name: "turn", weight: settings.turn, value: turned });
     }
     Loss(terms)
 }
@@ -262,11 +286,12 @@ mod tests {
     #[test]
     fn contrast_matches_a_plain_reference() {
         let roles = [Role::Original, Role::True(0), Role::False(0), Role::True(1), Role::False(1)];
+        let things = [Role::Present(0), Role::Absent(0), Role::Present(1), Role::Absent(1)];
         let (b, d, r) = (4, 6, roles.len());
         let mut rng = rng(2);
         let (texts, images) = (random(r * b, d, &mut rng), random(b, d, &mut rng));
-        let start = random(b, d, &mut rng);
-        let (t, v, s) = (unit(&texts, d), unit(&images, d), unit(&start, d));
+        let (start, turns) = (random(b, d, &mut rng), random(2 * b, d, &mut rng));
+        let (t, v, s, w) = (unit(&texts, d), unit(&images, d), unit(&start, d), unit(&turns, d));
         for (hard_negatives, across) in [(false, false), (true, false), (false, true)] {
             let settings = Contrast {
                 temperature: 0.1,
@@ -274,10 +299,11 @@ mod tests {
                 caption: 0.7,
                 twin: 1.3,
                 keep: 0.2,
+                turn: 0.9,
                 hard_negatives,
                 across,
             };
-            let (mut caption, mut twin, mut keep) = (0.0, 0.0, 0.0);
+            let (mut caption, mut twin, mut keep, mut turn) = (0.0, 0.0, 0.0, 0.0);
             for i in 0..b {
                 let scores: Vec<f64> = v.iter().map(|v| dot(&t[r * i], v)).collect();
                 caption += surprise(&scores, i, 0.1) / 2.0;
@@ -293,11 +319,16 @@ mod tests {
                     twin += ((no - yes) / 0.05).exp().ln_1p() / pairs.len() as f64;
                 }
                 keep += 1.0 - dot(&t[r * i], &s[i]);
+                for (n, (yes, no)) in [(1, 2), (3, 4)].into_iter().enumerate() {
+                    let way: Vec<f64> = t[r * i + yes].iter().zip(&t[r * i + no]).map(|(a, b)| a - b).collect();
+                    turn += (1.0 - dot(&way, &w[2 * i + n]) / dot(&way, &way).sqrt()) / 2.0;
+                }
             }
-            let expected = (0.7 * caption + 1.3 * twin + 0.2 * keep) / b as f64;
-            let twins = Twins::find(&roles, true).unwrap();
+            let expected = (0.7 * caption + 1.3 * twin + 0.2 * keep + 0.9 * turn) / b as f64;
+            let twins = Twins::find(&[&roles[..], &things].concat(), &settings).unwrap();
             let start = Some(normalised(tensor(&start, d)));
-            let loss = contrast(tensor(&texts, d), normalised(tensor(&images, d)), &twins, start, &settings);
+            let turns = Some(tensor(&turns, d));
+            let loss = contrast(tensor(&texts, d), normalised(tensor(&images, d)), &twins, start, turns, &settings);
             let found: f32 = loss.total().unwrap().into_scalar();
             assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
         }
@@ -305,19 +336,20 @@ mod tests {
 
     #[test]
     fn a_wide_margin_stays_finite() {
-        let twins = Twins::find(&[Role::Original, Role::True(0), Role::False(0)], true).unwrap();
         let settings = Contrast {
             temperature: 0.01,
             twin_temperature: 0.001,
             caption: 1.0,
             twin: 1.0,
             keep: 0.0,
+            turn: 0.0,
             hard_negatives: true,
             across: false,
         };
+        let twins = Twins::find(&[Role::Original, Role::True(0), Role::False(0)], &settings).unwrap();
         // The false text is the image, the true one its opposite.
         let texts = tensor(&[1.0, 0.0, -1.0, 0.0, 1.0, 0.0], 2).autodiff().require_grad();
-        let loss = contrast(texts.clone(), tensor(&[1.0, 0.0], 2), &twins, None, &settings).total().unwrap();
+        let loss = contrast(texts.clone(), tensor(&[1.0, 0.0], 2), &twins, None, None, &settings).total().unwrap();
         let gradients = loss.backward();
         let value: f32 = loss.into_scalar();
         assert!((value - 2000.0).abs() < 1.0, "{value}");
@@ -347,18 +379,31 @@ mod tests {
 
     #[test]
     fn roles_that_do_not_fit_say_what_to_change() {
-        for (roles, fits) in [
-            (vec![Role::Original, Role::Compositional, Role::Full], false),
-            (vec![Role::Original, Role::True(0)], false),
-            (vec![Role::True(0), Role::False(0)], false),
-            (vec![Role::False(0), Role::Original, Role::True(0)], true),
+        let settings = |twin, turn| Contrast {
+            temperature: 1.0,
+            twin_temperature: 1.0,
+            caption: 1.0,
+            twin,
+            keep: 0.0,
+            turn,
+            hard_negatives: false,
+            across: false,
+        };
+        let twins = [Role::False(0), Role::Original, Role::True(0)];
+        for (roles, settings, wrong) in [
+            (vec![Role::Original, Role::Compositional, Role::Full], settings(1.0, 0.0), Some("generator = \"twins\"")),
+            (vec![Role::Original, Role::True(0)], settings(1.0, 0.0), Some("generator = \"twins\"")),
+            (vec![Role::True(0), Role::False(0)], settings(1.0, 0.0), Some("generator = \"twins\"")),
+            (twins.to_vec(), settings(1.0, 0.0), None),
+            (twins.to_vec(), settings(1.0, 1.0), Some("captions.things = true")),
+            ([&twins[..], &[Role::Present(0), Role::Absent(0)]].concat(), settings(1.0, 1.0), None),
+            (vec![Role::Original], settings(0.0, 0.0), None),
         ] {
-            let found = Twins::find(&roles, true);
-            assert_eq!(found.is_ok(), fits, "{roles:?}");
-            if let Err(error) = found {
-                assert!(error.to_string().contains("captions.generator = \"twins\""), "{error}");
+            let found = Twins::find(&roles, &settings);
+            assert_eq!(found.is_ok(), wrong.is_none(), "{roles:?}");
+            if let (Err(error), Some(wrong)) = (found, wrong) {
+                assert!(error.to_string().contains(wrong), "{error}");
             }
         }
-        assert!(Twins::find(&[Role::Original], false).is_ok());
     }
 }

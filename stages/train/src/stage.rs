@@ -61,6 +61,9 @@ options! {
         /// contrast: weight of "captions keep the features they had at the
         /// start"; above 0 it costs a forward pass of the captions a step.
         w_keep: f64 = 0.0, 0.0..=1e6;
+        /// contrast: weight of "a negation turns a text away from what it denies"
+        /// (needs captions.things = true).
+        w_turn: f64 = 0.0, 0.0..=1e6;
         /// contrast: an image's false twins are among the texts it must not choose.
         hard_negatives: bool = true;
         /// contrast: each true text is held against every false one of its image
@@ -105,6 +108,7 @@ impl TrainOptions {
                 caption: self.w_caption,
                 twin: self.w_twin,
                 keep: self.w_keep,
+                turn: self.w_turn,
                 hard_negatives: self.hard_negatives,
                 across: self.across,
             }),

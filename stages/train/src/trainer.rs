@@ -40,7 +40,7 @@ impl Objective {
                 needs: "the caption, a compositional and a full negation".into(),
                 help: "set captions.generator = \"tng\"",
             }),
-            Self::Contrast(settings) => Twins::find(roles, settings.twin > 0.0).map(drop),
+            Self::Contrast(settings) => Twins::find(roles, settings).map(drop),
         }
     }
 }
@@ -80,7 +80,7 @@ impl<E: Into<TrainError>> From<E> for NoStep {
 pub struct Trainer {
     /// On the device; its token embedding is that of the start, the current one is the optimizer's.
     tower: TextTower,
-    /// The tower that captions shall not move far from.
+    /// The tower of the start, where the loss looks back at it.
     start: Option<TextTower>,
     optimizer: AdamW,
     objective: Objective,
@@ -92,7 +92,7 @@ impl Trainer {
     /// Trains `tower` from where it is.
     pub fn new(tower: &TextTower, objective: Objective, settings: Settings, layout: Layout) -> Self {
         let start = match objective {
-            Objective::Contrast(contrast) if contrast.keep > 0.0 => Some(tower.frozen()),
+            Objective::Contrast(contrast) if contrast.keep > 0.0 || contrast.turn > 0.0 => Some(tower.frozen()),
             _ => None,
         };
         let optimizer = AdamW::new(settings, tower.tensors());
@@ -145,8 +145,9 @@ impl Trainer {
         }
 
         let began = Instant::now();
-        let rows = self.token_rows(&tokens.ids);
-        let loss = self.loss(tokens, &rows, draw)?;
+        let trained = Texts::of(tokens, |role| !matches!(role, Role::Present(_) | Role::Absent(_)));
+        let rows = self.token_rows(&trained.ids);
+        let loss = self.loss(tokens, &trained, &rows, draw)?;
         let Some(total) = loss.total() else { return Err(TrainError::device("a loss without terms").into()) };
         let values = [total.clone()].into_iter().chain(loss.0.iter().map(|term| term.value.clone())).collect();
         let values = read(Tensor::<1>::cat(values, 0).inner())?;
@@ -181,10 +182,9 @@ impl Trainer {
         TokenRows { ids, rows: leaf(Tensor::from_data(rows, &self.device)) }
     }
 
-    fn loss(&self, tokens: &Tokens, rows: &TokenRows, draw: Draw) -> Result<Loss, TrainError> {
+    fn loss(&self, tokens: &Tokens, trained: &Texts, rows: &TokenRows, draw: Draw) -> Result<Loss, TrainError> {
         let (count, width) = (tokens.batch.items.len(), tokens.batch.dim);
-        let lens: Vec<usize> = tokens.lens.iter().map(|&len| len as usize).collect();
-        let texts = self.tower.forward_rows(rows, &tokens.ids, &lens, self.layout)?;
+        let texts = self.tower.forward_rows(rows, &trained.ids, &trained.lens, self.layout)?;
         let images = TensorData::new(tokens.batch.features.to_vec(), [count, width]);
         let images = Tensor::from_data(images, &self.device);
         match self.objective {
@@ -193,17 +193,48 @@ impl Trainer {
                 Ok(loss::tng(texts, images, &labels, temperature))
             }
             Objective::Contrast(settings) => {
-                let twins = Twins::find(&tokens.roles, settings.twin > 0.0)?;
-                let start = match &self.start {
-                    Some(tower) => {
-                        let (ids, lens) = each_nth(tokens, twins.original());
-                        Some(loss::normalised(tower.forward(&ids, &lens, self.layout)?))
+                let twins = Twins::find(&trained.roles, &Contrast { turn: 0.0, ..settings })?;
+                let (mut kept, mut turns) = (None, None);
+                if let Some(start) = &self.start {
+                    if settings.keep > 0.0 {
+                        let captions = Texts::of(tokens, |role| role == Role::Original);
+                        kept = Some(loss::normalised(start.forward(&captions.ids, &captions.lens, self.layout)?));
                     }
-                    None => None,
-                };
-                Ok(loss::contrast(texts, images, &twins, start, &settings))
+                    if settings.turn > 0.0 {
+                        turns = Some(self.turns(start, tokens)?);
+                    }
+                }
+                Ok(loss::contrast(texts, images, &twins, kept, turns, &settings))
             }
         }
+    }
+
+    /// For each pair of twins, `[B P, D]`: the way from the feature of the absent thing to that
+    /// of the present one in the tower of the start. Where a pair speaks of one thing only, the
+    /// mean over the distinct things of the batch stands for the other.
+    fn turns(&self, start: &TextTower, tokens: &Tokens) -> Result<Tensor<2>, TrainError> {
+        let width = tokens.batch.dim;
+        let things = Texts::of(tokens, |role| matches!(role, Role::Present(_) | Role::Absent(_)));
+        let mut distinct: BTreeMap<&[u32], usize> = BTreeMap::new();
+        for thing in things.each().filter(|ids| ids.len() > NOTHING) {
+            distinct.insert(thing, 0);
+        }
+        distinct.values_mut().enumerate().for_each(|(n, place)| *place = n);
+        let lens: Vec<usize> = distinct.keys().map(|ids| ids.len()).collect();
+        let ids: Vec<u32> = distinct.keys().flat_map(|ids| ids.iter().copied()).collect();
+        let features = match lens.is_empty() {
+            true => Vec::new(),
+            false => read(loss::normalised(start.forward(&ids, &lens, self.layout)?))?,
+        };
+        let mut mean = vec![0.0; width];
+        for row in features.chunks(width) {
+            mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / lens.len() as f32);
+        }
+        let feature = |ids: &[u32]| distinct.get(ids).map_or(&mean[..], |&n| &features[n * width..][..width]);
+        let things: Vec<&[u32]> = things.each().collect();
+        let ways = things.chunks(2).flat_map(|two| feature(two[0]).iter().zip(feature(two[1])).map(|(a, b)| a - b));
+        let ways: Vec<f32> = ways.collect();
+        Ok(Tensor::from_data(TensorData::new(ways, [things.len() / 2, width]), &self.device))
     }
 
     fn gradients(&self, gradients: Gradients, tokens: TokenRows) -> Result<BTreeMap<String, Gradient>, TrainError> {
@@ -263,16 +294,39 @@ pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainE
     data.try_into_vec::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))
 }
 
-/// Token ids and lengths of text `place` of every image.
-fn each_nth(tokens: &Tokens, place: usize) -> (Vec<u32>, Vec<usize>) {
-    let (mut ids, mut lens, mut at) = (Vec::new(), Vec::new(), 0);
-    for (text, &len) in tokens.lens.iter().enumerate() {
-        let len = len as usize;
-        if text % tokens.roles.len() == place {
-            ids.extend_from_slice(&tokens.ids[at..at + len]);
-            lens.push(len);
+/// Tokens of a text that says nothing: start and end.
+const NOTHING: usize = 2;
+
+/// Some of the texts of every image.
+struct Texts {
+    roles: Vec<Role>,
+    /// End to end.
+    ids: Vec<u32>,
+    lens: Vec<usize>,
+}
+
+impl Texts {
+    /// Those whose role is wanted, in the order they have.
+    fn of(tokens: &Tokens, wanted: impl Fn(Role) -> bool) -> Self {
+        let (mut ids, mut lens, mut at) = (Vec::new(), Vec::new(), 0);
+        for (&len, &role) in tokens.lens.iter().zip(tokens.roles.iter().cycle()) {
+            let len = len as usize;
+            if wanted(role) {
+                ids.extend_from_slice(&tokens.ids[at..at + len]);
+                lens.push(len);
+            }
+            at += len;
         }
-        at += len;
+        Self { roles: tokens.roles.iter().copied().filter(|&role| wanted(role)).collect(), ids, lens }
     }
-    (ids, lens)
+
+    /// The token ids of each text.
+    fn each(&self) -> impl Iterator<Item = &[u32]> {
+        let mut rest = &self.ids[..];
+        self.lens.iter().map(move |&len| {
+            let (ids, after) = rest.split_at(len);
+            rest = after;
+            ids
+        })
+    }
 }

@@ -20,6 +20,7 @@ const CONTRAST: Contrast = Contrast {
     caption: 1.0,
     twin: 1.0,
     keep: 0.5,
+    turn: 0.5,
     hard_negatives: true,
     across: true,
 };

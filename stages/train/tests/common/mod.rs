@@ -11,7 +11,17 @@ use stage_items::{Batch, BatchItem, Role, Tokens};
 pub const DIM: usize = 12;
 pub const END: u32 = 49407;
 pub const TNG: [Role; 3] = [Role::Original, Role::Compositional, Role::Full];
-pub const TWINS: [Role; 5] = [Role::Original, Role::True(0), Role::False(0), Role::True(1), Role::False(1)];
+pub const TWINS: [Role; 9] = [
+    Role::Original,
+    Role::True(0),
+    Role::False(0),
+    Role::True(1),
+    Role::False(1),
+    Role::Present(0),
+    Role::Absent(0),
+    Role::Present(1),
+    Role::Absent(1),
+];
 
 /// A text tower of width 16 with CLIP's vocabulary, and random weights for it.
 pub fn tiny() -> (ClipConfig, Tensors) {
