@@ -35,14 +35,16 @@ fn negation_is_repaired_and_retrieval_kept() {
     assert!(n >= 500, "only {n} questions");
     // The README's figure was measured on one machine. Training magnifies the last bit of a sum,
     // so another processor ends a little elsewhere: the bound leaves room for that.
-    assert!(after - before >= 0.08, "the gain is only {:.3}", after - before);
+    assert!(after - before >= 0.12, "the gain is only {:.3}", after - before);
     assert!(low > before && high > low, "the interval after training holds the score before");
-    for part in ["positive", "negative", "hybrid"] {
-        println!("  {part}: {:.3} -> {:.3}", of("before", part).0, of("after", part).0);
+    for (part, least) in [("positive", -0.12), ("negative", 0.2), ("hybrid", 0.12)] {
+        let (before, after) = (of("before", part).0, of("after", part).0);
+        println!("  {part}: {before:.3} -> {after:.3}");
+        assert!(after - before >= least, "{part} questions went from {before:.3} to {after:.3}");
     }
 
     // 1257 captions, but only 320 images: one image is 0.3 points.
-    for (metric, room) in [("text_to_image_r@5", 0.02), ("image_to_text_r@5", 0.04)] {
+    for (metric, room) in [("text_to_image_r@5", 0.02), ("image_to_text_r@5", 0.03)] {
         let (before, ..) = measured(&run, "before", "demo-retrieval", metric, "all");
         let (after, ..) = measured(&run, "after", "demo-retrieval", metric, "all");
         println!("{metric}: {before:.3} -> {after:.3}");
