@@ -150,11 +150,9 @@ impl Maker {
                     Denied::Mirror => FullSource::Mirror,
                 },
             },
-            Kind::Twins => Texts::Twins {
-                twins: templates::twins(source)?,
-                pairs: options.pairs,
-                things: options.things,
-            },
+            Kind::Twins => {
+                Texts::Twins { twins: templates::twins(source)?, pairs: options.pairs, things: options.things }
+            }
         };
         let mut roles = vec![Role::Original];
         match &texts {

@@ -111,9 +111,7 @@ impl Twins {
             let pairs = (0..=u8::MAX).map_while(|n| place(one(n)).map(|j| (j, place(other(n)))));
             pairs.map(|(j, other)| other.map(|other| (j, other))).collect::<Option<Vec<_>>>()
         };
-        let missing = |needs: &str, help| {
-            Err(TrainError::Roles { loss: "contrast", needs: needs.into(), help })
-        };
+        let missing = |needs: &str, help| Err(TrainError::Roles { loss: "contrast", needs: needs.into(), help });
         let (Some(original), Some(pairs)) = (place(Role::Original), both(Role::True, Role::False)) else {
             return missing("the caption and pairs of a true and a false text", TWINS);
         };
@@ -121,9 +119,7 @@ impl Twins {
             return missing("the caption and pairs of a true and a false text", TWINS);
         }
         match both(Role::Present, Role::Absent) {
-            Some(things) if settings.turn == 0.0 || things.len() == pairs.len() => {
-                Ok(Self { original, pairs, things })
-            }
+            Some(things) if settings.turn == 0.0 || things.len() == pairs.len() => Ok(Self { original, pairs, things }),
             _ => missing("the things that each pair speaks of", "set captions.things = true, or train.w_turn = 0.0"),
         }
     }
