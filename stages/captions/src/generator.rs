@@ -252,7 +252,7 @@ impl Generator {
                 let compositional_template = below(rng, compositional.len());
                 let full_item = full_item(paired, i, source, rng, counts);
                 let full_template = below(rng, full.len());
-                let filling = |caption, absent| Filling { caption, absent, present: None };
+                let filling = |caption, absent| Filling { caption, absent, present: None, other: None };
                 Negations {
                     compositional: object.as_ref().map_or_else(
                         || bare(caption).to_owned(),
@@ -300,18 +300,32 @@ impl Generator {
                 let slot = n % order.len();
                 let chosen = slot + below(rng, order.len() - slot);
                 order.swap(slot, chosen);
-                let twin = &twins[order[slot]];
                 // "A dog runs, with a dog" says a thing twice: rather take one that
                 // only another caption of the image has.
-                let things = if twin.adds_present() && !beyond.is_empty() || own.is_empty() { &beyond } else { &own };
+                let adds = twins[order[slot]].adds_present();
+                let things = if adds && !beyond.is_empty() || own.is_empty() { &beyond } else { &own };
                 let present = (!things.is_empty()).then(|| things[below(rng, things.len())]);
+                let others = own.iter().chain(&beyond).filter(|n| present.is_some_and(|p| p.lemma != n.lemma));
+                let others: Vec<&&Noun> = others.collect();
+                let other = (!others.is_empty()).then(|| *others[below(rng, others.len())]);
+                if other.is_none() && twins[order[slot]].speaks_of_other() {
+                    // The next one that one thing is enough for.
+                    if let Some(found) = (slot..order.len()).find(|&at| !twins[order[at]].speaks_of_other()) {
+                        order.swap(slot, found);
+                    }
+                }
+                let twin = &twins[order[slot]];
                 made.push(match (&object, present) {
-                    (Some(Object { noun: object, .. }), Some(present)) => {
-                        let filling = Filling { caption, absent: Some(object), present: Some(present) };
+                    (Some(Object { noun: object, .. }), Some(present))
+                        if other.is_some() || !twin.speaks_of_other() =>
+                    {
+                        let filling = Filling { caption, absent: Some(object), present: Some(present), other };
+                        // Of two things in the image, it is the other one that the twins turn.
+                        let turned = other.filter(|_| twin.speaks_of_other()).unwrap_or(present);
                         Pair {
                             truth: twin.truth.fill(filling),
                             lie: twin.lie.fill(filling),
-                            present: if twin.speaks_of_present() { alone(present) } else { String::new() },
+                            present: if twin.speaks_of_present() { alone(turned) } else { String::new() },
                             absent: if twin.speaks_of_absent() { alone(object) } else { String::new() },
                             template: Some(order[slot]),
                         }

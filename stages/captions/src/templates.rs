@@ -47,6 +47,8 @@ enum Slot {
     Object,
     /// A thing in the image.
     Present,
+    /// Another thing in the image.
+    Other,
     /// A thing that is not.
     Absent,
 }
@@ -85,6 +87,8 @@ pub struct Filling<'a> {
     pub absent: Option<&'a Noun>,
     /// `{present}`
     pub present: Option<&'a Noun>,
+    /// `{other}`
+    pub other: Option<&'a Noun>,
 }
 
 impl Template {
@@ -145,7 +149,11 @@ impl Template {
                 Piece::Place(_, Slot::Caption) if text.is_empty() => text.push_str(bare(filling.caption)),
                 Piece::Place(_, Slot::Caption) => text.push_str(&inside(bare(filling.caption))),
                 Piece::Place(form, slot) => {
-                    let noun = if *slot == Slot::Present { filling.present } else { filling.absent };
+                    let noun = match slot {
+                        Slot::Present => filling.present,
+                        Slot::Other => filling.other,
+                        _ => filling.absent,
+                    };
                     text.push_str(&noun.map_or_else(String::new, |noun| grammar(*form, noun)));
                 }
             }
@@ -163,6 +171,7 @@ fn parse_place(place: &str) -> Option<Piece> {
         "caption" if form.is_empty() => Slot::Caption,
         "object" => Slot::Object,
         "present" => Slot::Present,
+        "other" => Slot::Other,
         "absent" => Slot::Absent,
         _ => return None,
     };
@@ -364,6 +373,11 @@ impl Twin {
         self.speaks_of(Slot::Caption) && self.speaks_of_present()
     }
 
+    /// Whether the pair speaks of two things in the image.
+    pub fn speaks_of_other(&self) -> bool {
+        self.speaks_of(Slot::Other)
+    }
+
     /// Whether the pair speaks of a thing in the image.
     pub fn speaks_of_present(&self) -> bool {
         self.speaks_of(Slot::Present)
@@ -386,7 +400,7 @@ impl Twin {
 /// on the other, so that it would tell by itself which text is true.
 pub fn twins(source: Source<'_>) -> Result<Vec<Twin>, TemplateError> {
     let parse = |side: &str| {
-        let template = Template::parse(side.trim(), &[Slot::Caption, Slot::Present, Slot::Absent])?;
+        let template = Template::parse(side.trim(), &[Slot::Caption, Slot::Present, Slot::Other, Slot::Absent])?;
         if template.count(Slot::Caption) > 1 {
             return Err("{caption} must stand at most once on each side".to_owned());
         }
@@ -429,7 +443,7 @@ mod tests {
 
     fn fill(template: &str, caption: &str, object: &Noun) -> String {
         let template = Template::parse(template, &[Slot::Caption, Slot::Object]).unwrap();
-        template.fill(Filling { caption, absent: Some(object), present: None })
+        template.fill(Filling { caption, absent: Some(object), present: None, other: None })
     }
 
     #[test]
