@@ -5,6 +5,7 @@ mod commands;
 mod report;
 mod show;
 mod stages;
+mod sweep;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,11 +1,13 @@
 //! The commands: one file each, with its arguments and what it does.
 
+mod audit;
 mod check;
 mod eval;
 mod graph;
 mod questions;
 pub mod run;
 mod stages;
+mod sweep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ pub enum Command {
     Stages(stages::Arguments),
     Questions(questions::Arguments),
     Eval(eval::Arguments),
+    Audit(audit::Arguments),
+    Sweep(sweep::Arguments),
 }
 
 /// What every command may use.
@@ -42,6 +46,8 @@ impl Command {
             Self::Stages(arguments) => arguments.run(context),
             Self::Questions(arguments) => arguments.run(context),
             Self::Eval(arguments) => arguments.run(context),
+            Self::Audit(arguments) => arguments.run(context),
+            Self::Sweep(arguments) => arguments.run(context),
         }
     }
 }
