@@ -6,6 +6,7 @@ mod look;
 mod report;
 mod show;
 mod stages;
+mod sweep;
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The commands: one file each, with its arguments and what it does.
 
+mod audit;
 mod check;
 mod completions;
 mod eval;
@@ -12,6 +13,7 @@ mod questions;
 pub mod run;
 mod schema;
 mod stages;
+mod sweep;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub enum Command {
     Schema(schema::Arguments),
     Completions(completions::Completions),
     Man(completions::Man),
+    Audit(audit::Arguments),
+    Sweep(sweep::Arguments),
 }
 
 /// What every command may use.
@@ -62,6 +66,8 @@ impl Command {
             Self::Inspect(arguments) => arguments.run(context),
             Self::Completions(arguments) => arguments.run(),
             Self::Man(arguments) => arguments.run(),
+            Self::Audit(arguments) => arguments.run(context),
+            Self::Sweep(arguments) => arguments.run(context),
         }
     }
 }

@@ -164,6 +164,43 @@ impl Known {
         Self::told(told, every.into_iter().collect(), least)
     }
 
+    /// From the shards themselves: `objects` of each KEY.json, a list of names or of objects with a
+    /// `kind`, `name` or `category`. What is not listed is absent.
+    ///
+    /// # Errors
+    /// A shard that cannot be read (local ones only), or has no such member.
+    pub fn from_members(shards: &[String], base: &Path, least: u32) -> Result<Self, KnownError> {
+        let fault = KnownError::Shards;
+        let mut told = Vec::new();
+        for source in stage_shards::resolve(shards, base).map_err(|e| fault(e.to_string()))? {
+            let stage_shards::Location::Local(path) = &source.location else {
+                return Err(fault(format!(
+                    "shard `{}` is not on this machine; give a table of what images show",
+                    source.url
+                )));
+            };
+            let read = |source| FileError::Read { path: path.clone(), source };
+            let mut archive = tar::Archive::new(std::fs::File::open(path).map_err(read)?);
+            for entry in archive.entries().map_err(read)? {
+                let entry = entry.map_err(read)?;
+                let name = entry.path().map_err(read)?.display().to_string();
+                let Some(key) = name.strip_suffix(".json") else { continue };
+                let wrong = |message: String| fault(format!("shard `{}`: {name}: {message}", source.url));
+                let truth: Member = serde_json::from_reader(entry).map_err(|e| wrong(e.to_string()))?;
+                told.push(Told {
+                    image: key.to_owned(),
+                    present: truth.objects.into_iter().map(Object::name).collect(),
+                    ..Told::default()
+                });
+            }
+        }
+        if told.is_empty() {
+            return Err(fault(format!("no KEY.json with `objects` in {}; give --truth FILE", shards.join(", "))));
+        }
+        let every: BTreeSet<String> = told.iter().flat_map(|t| t.present.iter()).cloned().collect();
+        Self::told(told, every.into_iter().collect(), least)
+    }
+
     fn told(told: Vec<Told>, names: Vec<String>, least: u32) -> Result<Self, KnownError> {
         let wordnet = WordNet::embedded().map_err(KnownError::WordNet)?;
         let things: Vec<Thing> = names.iter().map(|name| Thing::new(wordnet, name)).collect();
@@ -410,6 +447,30 @@ struct Captions {
 struct Caption {
     image_id: i64,
     caption: String,
+}
+
+/// KEY.json.
+#[derive(Deserialize)]
+struct Member {
+    objects: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Object {
+    Name(String),
+    Named {
+        #[serde(alias = "name", alias = "category")]
+        kind: String,
+    },
+}
+
+impl Object {
+    fn name(self) -> String {
+        match self {
+            Self::Name(name) | Self::Named { kind: name } => name,
+        }
+    }
 }
 
 /// A line of a table.

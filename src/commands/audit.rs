@@ -1,0 +1,114 @@
+//! `pipeline audit`
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+use benchmark::Known;
+use benchmark::audit::{Report, Truth, audit, unknown, variants};
+use clap::Args;
+use pipeline_engine::{Config, Measurement, Moment, Phase, outside_run};
+use stage_items::Paired;
+
+use super::{ConfigArguments, Context, Failure};
+use crate::show;
+
+/// How true are generated captions? Runs the generator on a config's own batches
+/// and compares what it denies with what is known of the images.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// What images show: COCO's instances_*.json, or a table (JSON lines or CSV with image and
+    /// present). Without it: `objects` of each KEY.json in the shards.
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+    /// The shards, where the truth is in them.
+    #[arg(long, value_name = "SHARDS", conflicts_with = "truth", required_unless_present = "truth")]
+    shards: Vec<String>,
+    /// Write the measurements as JSON lines.
+    #[arg(long, value_name = "OUT")]
+    json: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub fn run(&self, context: &Context) -> Result<(), Failure> {
+        let config = Config::load(&self.config.config, &self.config.preset, &self.config.set, &context.registry)?;
+        let (seed, batches) = outside_run(&config, &context.registry, |build| {
+            let side = build.side.as_ref().ok_or_else(|| pipeline_engine::StageError::msg("no side run"))?;
+            let mut batches: Vec<Paired> = Vec::new();
+            side.collect::<Paired>("pairs", &[], &mut |paired| {
+                batches.push(paired);
+                Ok(())
+            })?;
+            Ok((build.run.seed, batches))
+        })?
+        .map_err(|error| anyhow!("{error}"))?;
+        let known = match &self.truth {
+            None => Known::from_members(&self.shards, std::path::Path::new("."), 1),
+            Some(path) if path.extension().is_some_and(|e| e == "json") => Known::from_coco(path, None, 1),
+            Some(path) => Known::from_table(path, 1),
+        }
+        .map_err(anyhow::Error::from)?;
+        let truth = Truth::new(&known);
+        let unknown = unknown(&batches, &truth);
+        let images: usize = batches.iter().map(|paired| paired.batch.items.len()).sum();
+        if unknown.len() == images {
+            return Err(anyhow!("nothing is known of any of {images} images; the first is `{}`", unknown[0]).into());
+        }
+        let moment = Moment { phase: Phase::Before, epoch: 1, step: 0, seed };
+        let mut table = String::from(HEAD);
+        let mut lines: Vec<Measurement> = Vec::new();
+        let mut worst: Option<Report> = None;
+        for variant in variants() {
+            let report = audit(variant, &batches, &truth, seed).map_err(|error| anyhow!("{error}"))?;
+            let (absence, full) =
+                (report.false_absence.measured(&moment, "audit"), report.false_full.measured(&moment, "audit"));
+            table += &row(&report, &absence, &full);
+            lines.extend([absence, full].into_iter().filter(|line| line.n > 0));
+            worst.get_or_insert(report);
+        }
+        let mut text = format!(
+            "{images} captions of {} batches; nothing is known of {} of their images\n\n{table}",
+            batches.len(),
+            unknown.len()
+        );
+        if let Some(report) = worst.filter(|report| !report.examples.is_empty()) {
+            text += &format!("\nfalse, with {}:\n", report.variant);
+            for (key, caption, object) in &report.examples {
+                text += &format!("  {key}: {caption}  ({object})\n");
+            }
+        }
+        if let Some(path) = &self.json {
+            let text: String = lines.iter().map(|line| serde_json::json!(line).to_string() + "\n").collect();
+            pipeline_engine::write_atomically(path, text.as_bytes())
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        show::say(&text);
+        Ok(())
+    }
+}
+
+const HEAD: &str = "| guards | false absence [95 %] | judged | false full negation | with object | no things (kept out) | objects | templates | distinct bigrams |\n\
+                    |---|---|---|---|---|---|---|---|---|\n";
+
+fn row(report: &Report, absence: &Measurement, full: &Measurement) -> String {
+    let percent = |value: f64| if value.is_nan() { "–".to_owned() } else { format!("{:.1} %", 100.0 * value) };
+    let bounds = match (absence.low, absence.high) {
+        (Some(low), Some(high)) if !low.is_nan() => format!(" [{:.1}, {:.1}]", 100.0 * low, 100.0 * high),
+        _ => String::new(),
+    };
+    let ((with, all), (distinct, bigrams)) = (report.with_object, report.bigrams);
+    format!(
+        "| {} | {}{bounds} | {} | {} | {} | {} ({}) | {} | {} | {} |\n",
+        report.variant,
+        percent(absence.value),
+        absence.n,
+        percent(full.value),
+        percent(with as f64 / all.max(1) as f64),
+        report.not_things,
+        report.counts.rejected.not_concrete,
+        report.distinct.0,
+        report.distinct.1,
+        percent(distinct as f64 / bigrams.max(1) as f64),
+    )
+}
