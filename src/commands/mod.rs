@@ -1,6 +1,8 @@
 //! The commands: one file each, with its arguments and what it does.
 
 mod check;
+mod convert;
+mod embed;
 mod eval;
 mod graph;
 mod questions;
@@ -22,6 +24,8 @@ pub enum Command {
     Stages(stages::Arguments),
     Questions(questions::Arguments),
     Eval(eval::Arguments),
+    Embed(embed::Arguments),
+    Convert(convert::Arguments),
 }
 
 /// What every command may use.
@@ -42,6 +46,8 @@ impl Command {
             Self::Stages(arguments) => arguments.run(context),
             Self::Questions(arguments) => arguments.run(context),
             Self::Eval(arguments) => arguments.run(context),
+            Self::Embed(arguments) => arguments.run(context),
+            Self::Convert(arguments) => arguments.run(context),
         }
     }
 }

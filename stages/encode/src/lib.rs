@@ -22,5 +22,5 @@ mod tests;
 pub use cache::{CacheError, FeatureCache};
 pub use encoder::{EncodeError, Encoder};
 pub use onnx::OnnxEncoder;
-pub use stage::{Encode, EncodeOptions, EncoderKind};
+pub use stage::{Encode, EncodeOptions, EncoderKind, open_encoder};
 pub use vit::VitEncoder;
