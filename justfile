@@ -45,3 +45,11 @@ score:
 # Compact WordNet's dict folder (Debian: wordnet-base) into the generator's data file.
 wordnet DICT="/usr/share/wordnet":
     cargo run --release -p wordnet-compact -- {{DICT}} stages/captions/data/wordnet.bin
+
+# Make the goldens anew; needs Python with tools/parity/requirements.txt.
+goldens:
+    python3 tools/parity/goldens.py
+
+# Compare a checkpoint folder with transformers or open_clip.
+parity FOLDER *ARGS:
+    python3 tools/parity/check.py {{FOLDER}} {{ARGS}}

@@ -8,7 +8,7 @@ use pipeline_engine::{Diagnostic, Event, Measurement, Origin, Phase, Plan, Stage
 
 /// Log lines go to standard error, so that results on standard output can be piped.
 pub fn start_log(quiet: bool) {
-    let level = if quiet { "error" } else { "warn,stage_train=info,stage_batch=info" };
+    let level = if quiet { "error" } else { "warn,stage_train=info,stage_batch=info,clip_hub=info" };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()

@@ -46,6 +46,10 @@ pub struct TextConfig {
     /// Id of the end-of-text token, at whose first occurrence a text is read.
     /// 2 is the value that old configs carry by mistake; it means "the largest id".
     pub eos_token_id: u32,
+    /// Whether the tower ends in a projection. Without one (`CLIPTextModel`) its features are the
+    /// normed hidden states, and `projection_dim` is `hidden_size`.
+    #[serde(skip)]
+    pub projected: bool,
 }
 
 impl Default for TextConfig {
@@ -61,6 +65,7 @@ impl Default for TextConfig {
             hidden_act: Activation::QuickGelu,
             layer_norm_eps: 1e-5,
             eos_token_id: 49407,
+            projected: true,
         }
     }
 }
@@ -89,6 +94,10 @@ pub struct VisionConfig {
     pub hidden_act: Activation,
     /// Added to the variance in layer norms.
     pub layer_norm_eps: f64,
+    /// Whether the tower ends in a projection. Without one (`CLIPVisionModel`) its features are
+    /// the normed hidden states, and `projection_dim` is `hidden_size`.
+    #[serde(skip)]
+    pub projected: bool,
 }
 
 impl Default for VisionConfig {
@@ -104,9 +113,13 @@ impl Default for VisionConfig {
             patch_size: 32,
             hidden_act: Activation::QuickGelu,
             layer_norm_eps: 1e-5,
+            projected: true,
         }
     }
 }
+
+const TEXT_PROJECTION: &str = "text_projection.weight";
+const VISUAL_PROJECTION: &str = "visual_projection.weight";
 
 /// A tensor's name in the checkpoint and its shape.
 pub type Spec = (String, Vec<usize>);
@@ -121,7 +134,9 @@ impl TextConfig {
         ];
         blocks(t, self.num_hidden_layers, w, self.intermediate_size, &mut specs);
         norm(&format!("{t}.final_layer_norm"), w, &mut specs);
-        specs.push(("text_projection.weight".into(), vec![self.projection_dim, w]));
+        if self.projected {
+            specs.push((TEXT_PROJECTION.into(), vec![self.projection_dim, w]));
+        }
         specs
     }
 
@@ -155,7 +170,9 @@ impl VisionConfig {
         norm(&format!("{v}.pre_layrnorm"), w, &mut specs);
         blocks(v, self.num_hidden_layers, w, self.intermediate_size, &mut specs);
         norm(&format!("{v}.post_layernorm"), w, &mut specs);
-        specs.push(("visual_projection.weight".into(), vec![self.projection_dim, w]));
+        if self.projected {
+            specs.push((VISUAL_PROJECTION.into(), vec![self.projection_dim, w]));
+        }
         specs
     }
 
@@ -234,7 +251,7 @@ impl ClipConfig {
     }
 
     /// Reads the text of a Hugging Face `config.json`: `CLIPModel` (two nested configs),
-    /// `CLIPTextModelWithProjection` or `CLIPVisionModelWithProjection` (flat).
+    /// `CLIPTextModel`, `CLIPVisionModel` or one of these `WithProjection` (flat).
     ///
     /// # Errors
     /// [`Error::Config`], naming the key.
@@ -253,8 +270,14 @@ impl ClipConfig {
                 vision.projection_dim = shared as usize;
                 config = Self { text: Some(text), vision: Some(vision) };
             }
-            "clip_text_model" => config.text = Some(read(&root, "").map_err(fail)?),
-            "clip_vision_model" => config.vision = Some(read(&root, "").map_err(fail)?),
+            "clip_text_model" => {
+                let text: TextConfig = read(&root, "").map_err(fail)?;
+                config.text = Some(TextConfig { projected: names_projection(&root), ..text });
+            }
+            "clip_vision_model" => {
+                let vision: VisionConfig = read(&root, "").map_err(fail)?;
+                config.vision = Some(VisionConfig { projected: names_projection(&root), ..vision });
+            }
             other => {
                 return Err(fail(format!(
                     "model_type is {other:?}; known are \"clip\", \"clip_text_model\" and \
@@ -264,6 +287,19 @@ impl ClipConfig {
         }
         config.check().map_err(fail)?;
         Ok(config)
+    }
+
+    /// Settles whether towers that were saved alone end in a projection: when the config names a
+    /// class that does, or the weights have one.
+    pub(crate) fn settle_projections(&mut self, has: impl Fn(&str) -> bool) {
+        if let Some(text) = &mut self.text {
+            text.projected |= has(TEXT_PROJECTION);
+            text.projection_dim = if text.projected { text.projection_dim } else { text.hidden_size };
+        }
+        if let Some(vision) = &mut self.vision {
+            vision.projected |= has(VISUAL_PROJECTION);
+            vision.projection_dim = if vision.projected { vision.projection_dim } else { vision.hidden_size };
+        }
     }
 
     /// Whether the sizes go together.
@@ -289,10 +325,12 @@ impl ClipConfig {
         };
         match (&self.text, &self.vision) {
             (Some(text), None) => {
-                typed(serde_json::json!(text), "clip_text_model", Some("CLIPTextModelWithProjection"))
+                let class = if text.projected { "CLIPTextModelWithProjection" } else { "CLIPTextModel" };
+                typed(serde_json::json!(text), "clip_text_model", Some(class))
             }
             (None, Some(vision)) => {
-                typed(serde_json::json!(vision), "clip_vision_model", Some("CLIPVisionModelWithProjection"))
+                let class = if vision.projected { "CLIPVisionModelWithProjection" } else { "CLIPVisionModel" };
+                typed(serde_json::json!(vision), "clip_vision_model", Some(class))
             }
             (text, vision) => {
                 let (text, vision) = (text.clone().unwrap_or_default(), vision.clone().unwrap_or_default());
@@ -306,6 +344,12 @@ impl ClipConfig {
             }
         }
     }
+}
+
+/// Whether the config names a class that has a projection.
+fn names_projection(root: &Value) -> bool {
+    let names = root["architectures"].as_array().into_iter().flatten();
+    names.filter_map(Value::as_str).any(|name| name.ends_with("WithProjection"))
 }
 
 /// A nested config. `text_config_dict` and `vision_config_dict` are an older spelling

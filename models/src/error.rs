@@ -39,6 +39,17 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// A PyTorch file that is damaged, or holds more than tensors.
+    #[error(
+        "{} is not a PyTorch state dict that can be read: {message}; fetch it again, or save it anew as safetensors",
+        path.display()
+    )]
+    PyTorch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// A tensor that the config calls for is not in the checkpoint.
     #[error(
         "{}: tensor {name} is missing; {} asks for it with shape {expected:?}",
@@ -53,6 +64,22 @@ pub enum Error {
         config: PathBuf,
         /// The shape that it should have.
         expected: Vec<usize>,
+    },
+    /// A tensor is in the checkpoint that the config does not call for.
+    #[error(
+        "{}: tensor {name} with shape {found:?} is not expected: {} describes a model without it; \
+         the config and the weights are not of one model",
+        path.display(), config.display()
+    )]
+    ExtraTensor {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The config that does not ask for it.
+        config: PathBuf,
+        /// The shape that it has.
+        found: Vec<usize>,
     },
     /// A tensor has another shape than the config says.
     #[error(

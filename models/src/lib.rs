@@ -20,7 +20,7 @@ mod error;
 mod fused;
 mod open_clip;
 
-pub use checkpoint::{Checkpoint, Exported, Precision, Tensors};
+pub use checkpoint::{Checkpoint, Exported, Precision, Target, Tensors};
 pub use config::{ClipConfig, TextConfig, VisionConfig};
 pub use error::Error;
 pub use params::{Mapper, Params};

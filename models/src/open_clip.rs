@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::config::{Activation, ClipConfig, TextConfig, VisionConfig};
 use crate::error::Error;
@@ -101,14 +101,23 @@ fn read(mut root: Value) -> Result<ClipConfig, String> {
         num_attention_heads: text.size("heads", Some(8))?,
         max_position_embeddings: text.size("context_length", Some(77))?,
         hidden_act,
-        layer_norm_eps: 1e-5,
+        layer_norm_eps: text.eps()?,
         // Texts are read at their largest id.
         eos_token_id: 2,
+        projected: true,
     };
     text.only("pool_type", "argmax")?;
     text.only("proj_type", "linear")?;
-    // For the tokenizer, or for positions that nothing sees.
-    text.finish(&["hf_tokenizer_name", "tokenizer_kwargs", "pad_id", "eos_id"])?;
+    // For the tokenizer, or for positions that nothing sees; and a norm of each position by itself
+    // is the same before and after one is picked.
+    text.finish(&[
+        "hf_tokenizer_name",
+        "tokenizer_kwargs",
+        "tokenizer_mode",
+        "pad_id",
+        "eos_id",
+        "final_ln_after_pool",
+    ])?;
 
     let width = vision.size("width", Some(768))?;
     let head_width = vision.size("head_width", Some(64))?.max(1);
@@ -122,15 +131,69 @@ fn read(mut root: Value) -> Result<ClipConfig, String> {
         image_size: vision.size("image_size", Some(224))?,
         patch_size: vision.size("patch_size", Some(16))?,
         hidden_act,
-        layer_norm_eps: 1e-5,
+        layer_norm_eps: vision.eps()?,
+        projected: true,
     };
     vision.only("pool_type", "tok")?;
     vision.only("pos_embed_type", "learnable")?;
     // Has a meaning in training only.
-    vision.finish(&["patch_dropout"])?;
+    vision.finish(&["patch_dropout", "final_ln_after_pool"])?;
 
     let config = ClipConfig { text: Some(texts), vision: Some(images) };
     config.check().map(|()| config)
+}
+
+/// The `model_cfg` of these towers.
+///
+/// # Errors
+/// What open_clip cannot say, by the name of the Hugging Face key.
+pub(crate) fn model_config(text: &TextConfig, vision: &VisionConfig) -> Result<Value, String> {
+    if text.projection_dim != vision.projection_dim || !text.projected || !vision.projected {
+        return Err("open_clip's towers end in projections to one width".into());
+    }
+    if text.hidden_act != vision.hidden_act {
+        return Err("hidden_act differs between the towers, and open_clip has one for both".into());
+    }
+    // open_clip reads a text at its largest id.
+    if text.eos_token_id != 2 && text.eos_token_id as usize + 1 != text.vocab_size {
+        return Err(format!(
+            "eos_token_id is {}, and open_clip reads a text at its largest id, {}",
+            text.eos_token_id,
+            text.vocab_size - 1
+        ));
+    }
+    if vision.num_channels != 3 {
+        return Err(format!("num_channels is {}, and open_clip has 3", vision.num_channels));
+    }
+    let mut texts = json!({
+        "context_length": text.max_position_embeddings, "vocab_size": text.vocab_size, "width": text.hidden_size,
+        "heads": text.num_attention_heads, "layers": text.num_hidden_layers,
+    });
+    let mut images = json!({
+        "image_size": vision.image_size, "layers": vision.num_hidden_layers, "width": vision.hidden_size,
+        "head_width": vision.hidden_size / vision.num_attention_heads, "patch_size": vision.patch_size,
+    });
+    for (section, width, middle, eps) in [
+        (&mut texts, text.hidden_size, text.intermediate_size, text.layer_norm_eps),
+        (&mut images, vision.hidden_size, vision.intermediate_size, vision.layer_norm_eps),
+    ] {
+        if middle != 4 * width {
+            // open_clip cuts the product off; half a unit more keeps it from losing one.
+            let exact = middle as f64 / width as f64;
+            let ratio =
+                if (width as f64 * exact) as usize == middle { exact } else { (middle as f64 + 0.5) / width as f64 };
+            section["mlp_ratio"] = ratio.into();
+        }
+        if eps != 1e-5 {
+            section["norm_kwargs"] = json!({ "eps": eps });
+        }
+    }
+    Ok(json!({
+        "embed_dim": text.projection_dim,
+        "quick_gelu": text.hidden_act == Activation::QuickGelu,
+        "vision_cfg": images,
+        "text_cfg": texts,
+    }))
 }
 
 /// A JSON object whose keys are taken one by one.
@@ -172,6 +235,18 @@ impl Section {
                 // Cut off, as open_clip does it.
                 Ok((width as f64 * ratio) as usize)
             }
+        }
+    }
+
+    /// What layer norms add to the variance.
+    fn eps(&mut self) -> Result<f64, String> {
+        match self.take("norm_kwargs") {
+            Value::Null => Ok(1e-5),
+            Value::Object(norm) if norm.keys().all(|key| key == "eps") => {
+                let eps = norm.get("eps").map_or(Some(1e-5), Value::as_f64);
+                eps.ok_or_else(|| format!("{}.norm_kwargs.eps is not a number", self.name))
+            }
+            other => Err(format!("{}.norm_kwargs = {other} is not supported", self.name)),
         }
     }
 

@@ -11,7 +11,7 @@ mod resize;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Error;
 pub use picture::{DecodeError, Limits};
@@ -178,6 +178,60 @@ impl Preprocess {
         this.checked()
     }
 
+    /// The `preprocessor_config.json` that says the same.
+    pub fn to_hugging_face(&self) -> Value {
+        let (size, do_resize) = match self.geometry.resize {
+            None => (Value::Null, false),
+            Some(Size::Shortest(side)) => (json!({ "shortest_edge": side }), true),
+            Some(Size::Exact { height, width }) => (json!({ "height": height, "width": width }), true),
+        };
+        let crop =
+            self.geometry.crop.map_or(Value::Null, |(height, width)| json!({ "height": height, "width": width }));
+        let mut config = json!({
+            "image_processor_type": "CLIPImageProcessor",
+            "do_convert_rgb": true,
+            "do_resize": do_resize,
+            "resample": match self.geometry.filter { Filter::Bilinear => 2, Filter::Bicubic => 3 },
+            "do_center_crop": self.geometry.crop.is_some(),
+            "do_rescale": true,
+            "rescale_factor": if self.rescale == 1.0 / 255.0 { 1.0 / 255.0 } else { shortest(self.rescale) },
+            "do_normalize": true,
+            "image_mean": self.mean.map(shortest),
+            "image_std": self.std.map(shortest),
+        });
+        for (key, value) in [("size", size), ("crop_size", crop)] {
+            if !value.is_null() {
+                config[key] = value;
+            }
+        }
+        config
+    }
+
+    /// The `preprocess_cfg` of open_clip that says the same.
+    ///
+    /// # Errors
+    /// What open_clip cannot say, with the key.
+    pub fn to_open_clip(&self) -> Result<Value, String> {
+        let (height, width) = self.geometry.output().ok_or("crop_size is missing")?;
+        let mode = match self.geometry.resize {
+            Some(Size::Shortest(side)) if (height, width) == (side, side) => "shortest",
+            Some(Size::Exact { height: high, width: wide }) if (height, width) == (high, wide) => "squash",
+            _ => return Err("open_clip resizes to the size that it crops to, and this preprocessing does not".into()),
+        };
+        if self.rescale != 1.0 / 255.0 {
+            return Err(format!("rescale_factor is {}, and open_clip has 1/255", self.rescale));
+        }
+        Ok(json!({
+            "size": if height == width { json!(height) } else { json!([height, width]) },
+            "mode": "RGB",
+            "mean": self.mean.map(shortest),
+            "std": self.std.map(shortest),
+            "interpolation": match self.geometry.filter { Filter::Bilinear => "bilinear", Filter::Bicubic => "bicubic" },
+            "resize_mode": mode,
+            "fill_color": 0,
+        }))
+    }
+
     fn set_mean_std(&mut self, mean: &Value, std: &Value) -> Result<(), String> {
         self.mean = three(mean, "mean")?.unwrap_or(self.mean);
         self.std = three(std, "std")?.unwrap_or(self.std);
@@ -275,6 +329,11 @@ fn number(json: &Value, key: &str) -> Result<Option<f32>, String> {
             None => Err(format!("{key} = {value} is no number")),
         },
     }
+}
+
+/// The number that a person would write for this one.
+fn shortest(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }
 
 fn three(json: &Value, key: &str) -> Result<Option<[f32; 3]>, String> {

@@ -46,7 +46,8 @@ pub struct TextTower {
     position_embedding: Tensor<2>,
     blocks: Vec<Block>,
     final_norm: LayerNorm,
-    projection: Linear,
+    /// None where the checkpoint has none.
+    projection: Option<Linear>,
 }
 
 /// Name of the token embedding `[vocabulary, W]`.
@@ -83,7 +84,7 @@ impl TextTower {
             position_embedding: supply.tensor(POSITION_EMBEDDING)?,
             blocks: (0..config.num_hidden_layers).map(block).collect::<Result<_, _>>()?,
             final_norm: LayerNorm::load(supply, "text_model.final_layer_norm", eps)?,
-            projection: Linear::load(supply, "text_projection", false)?,
+            projection: config.projected.then(|| Linear::load(supply, "text_projection", false)).transpose()?,
             config,
         })
     }
@@ -143,7 +144,14 @@ impl TextTower {
                 last.forward_read(x, &sequences)
             }
         };
-        self.projection.forward(self.final_norm.forward(read))
+        self.project(self.final_norm.forward(read))
+    }
+
+    fn project(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.projection {
+            Some(projection) => projection.forward(x),
+            None => x,
+        }
     }
 
     /// Rows that the linear layers of all but the last block compute for these texts.
@@ -201,7 +209,9 @@ impl Params for TextTower {
             block.map_params(&format!("{prefix}text_model.encoder.layers.{i}"), mapper);
         }
         self.final_norm.map_params(&format!("{prefix}text_model.final_layer_norm"), mapper);
-        self.projection.map_params(&format!("{prefix}text_projection"), mapper);
+        if let Some(projection) = &mut self.projection {
+            projection.map_params(&format!("{prefix}text_projection"), mapper);
+        }
     }
 }
 

@@ -110,6 +110,38 @@ impl Tokenizer {
         Self::new(built_in()).unwrap_or_else(|message| unreachable!("built-in merges: {message}"))
     }
 
+    /// Writes OpenAI's vocabulary for transformers: `vocab.json`, `merges.txt`,
+    /// `tokenizer_config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_clip(dir: &Path, context: usize) -> Result<(), Error> {
+        let (vocab, merges) = built_in();
+        let mut tokens: Vec<_> = vocab.into_iter().map(|(token, id)| (id, token)).collect();
+        tokens.sort_unstable();
+        let entries: Vec<_> =
+            tokens.iter().map(|(id, token)| format!("{}: {id}", Value::from(token.as_str()))).collect();
+        let merges: Vec<_> = merges.iter().map(|(left, right)| format!("{left} {right}\n")).collect();
+        let config = serde_json::json!({
+            "tokenizer_class": "CLIPTokenizer",
+            "bos_token": START,
+            "eos_token": END,
+            "unk_token": END,
+            "pad_token": END,
+            "do_lower_case": true,
+            "model_max_length": context,
+        });
+        for (name, text) in [
+            ("vocab.json", format!("{{{}}}\n", entries.join(", "))),
+            ("merges.txt", format!("#version: 0.2\n{}", merges.concat())),
+            ("tokenizer_config.json", format!("{config:#}\n")),
+        ] {
+            let path = dir.join(name);
+            std::fs::write(&path, text).map_err(Error::io(&path))?;
+        }
+        Ok(())
+    }
+
     /// Sets the most ids that [`Tokenizer::encode`] gives, start and end tokens
     /// included: `max_position_embeddings` of the text tower; at least 2.
     #[must_use]

@@ -20,7 +20,8 @@ pub struct VisionTower {
     pre_norm: LayerNorm,
     blocks: Vec<Block>,
     post_norm: LayerNorm,
-    projection: Linear,
+    /// None where the checkpoint has none.
+    projection: Option<Linear>,
 }
 
 const CLASS_EMBEDDING: &str = "vision_model.embeddings.class_embedding";
@@ -59,7 +60,7 @@ impl VisionTower {
             pre_norm: LayerNorm::load(supply, "vision_model.pre_layrnorm", eps)?,
             blocks: (0..config.num_hidden_layers).map(block).collect::<Result<_, _>>()?,
             post_norm: LayerNorm::load(supply, "vision_model.post_layernorm", eps)?,
-            projection: Linear::load(supply, "visual_projection", false)?,
+            projection: config.projected.then(|| Linear::load(supply, "visual_projection", false)).transpose()?,
             config,
         })
     }
@@ -85,13 +86,20 @@ impl VisionTower {
         let (mut x, sequences) = self.embed(pixels)?;
         let Some((last, blocks)) = self.blocks.split_last() else {
             let class = sequences.read(x);
-            return Ok(self.projection.forward(self.post_norm.forward(class)));
+            return Ok(self.project(self.post_norm.forward(class)));
         };
         for block in blocks {
             x = block.forward(x, &sequences);
         }
         let class = last.forward_read(x, &sequences);
-        Ok(self.projection.forward(self.post_norm.forward(class)))
+        Ok(self.project(self.post_norm.forward(class)))
+    }
+
+    fn project(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.projection {
+            Some(projection) => projection.forward(x),
+            None => x,
+        }
     }
 
     /// The last block's output, `[images, 1 + patches, W]`, for inspection.
@@ -149,6 +157,8 @@ impl Params for VisionTower {
             block.map_params(&format!("{prefix}vision_model.encoder.layers.{i}"), mapper);
         }
         self.post_norm.map_params(&format!("{prefix}vision_model.post_layernorm"), mapper);
-        self.projection.map_params(&format!("{prefix}visual_projection"), mapper);
+        if let Some(projection) = &mut self.projection {
+            projection.map_params(&format!("{prefix}visual_projection"), mapper);
+        }
     }
 }

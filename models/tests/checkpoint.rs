@@ -385,6 +385,55 @@ fn missing_and_misshapen_tensors_are_named() {
 }
 
 #[test]
+fn tensors_that_the_config_does_not_ask_for_are_named() {
+    let name = "text_model.encoder.layers.2.mlp.fc1.bias";
+    let add = |tensors: &mut Tensors, name: &str| drop(tensors.insert(name.into(), (vec![16], vec![0.0; 16])));
+    let message = damaged(|dir| rewrite(dir, |tensors| add(tensors, name)));
+    for part in ["model.safetensors: tensor ", name, "[16]", "not expected", "config.json"] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Buffers of older versions mean nothing.
+    let (_dir, start) = created(Precision::F32);
+    rewrite(&start, |tensors| add(tensors, "text_model.embeddings.position_ids"));
+    Checkpoint::open(&start).unwrap();
+}
+
+#[test]
+fn weights_under_a_name_of_their_own_are_found_or_asked_for() {
+    let (_dir, start) = created(Precision::F32);
+    let weights = start.join("model.safetensors");
+    fs::rename(&weights, start.join("model.fp32.safetensors")).unwrap();
+    let by_folder = Checkpoint::open(&start).unwrap();
+    let by_file = Checkpoint::open(start.join("model.fp32.safetensors")).unwrap();
+    assert_eq!((by_folder.dir(), by_file.dir()), (start.as_path(), start.as_path()));
+    assert_eq!(by_folder.fingerprint(Tower::Text), by_file.fingerprint(Tower::Text));
+    fs::copy(start.join("model.fp32.safetensors"), start.join("other.safetensors")).unwrap();
+    let message = Checkpoint::open(&start).unwrap_err().to_string();
+    assert!(message.contains("several files of weights"), "{message}");
+    Checkpoint::open(start.join("other.safetensors")).unwrap();
+    let message = Checkpoint::open(start.join("none.safetensors")).unwrap_err().to_string();
+    assert!(message.contains("none.safetensors: No such file"), "{message}");
+}
+
+#[test]
+fn a_conversion_of_damaged_weights_leaves_nothing() {
+    let (dir, start) = created(Precision::F32);
+    let name = "vision_model.post_layernorm.bias";
+    rewrite(&start, |tensors| tensors.get_mut(name).unwrap().1[2] = f32::NAN);
+    let out = dir.path().join("out");
+    let refused = |to: &Path, target| Checkpoint::open(&start).unwrap().convert(to, target).unwrap_err().to_string();
+    let message = refused(&out, clip::Target::HuggingFace);
+    assert!(message.contains(name) && message.contains("value 2 is NaN"), "{message}");
+    // Its end token is not in its vocabulary of 50, and open_clip has no key for one.
+    let message = refused(&out, clip::Target::OpenClip);
+    assert!(message.contains("config.json: eos_token_id is 49407"), "{message}");
+    let message = refused(&start, clip::Target::HuggingFace);
+    assert!(message.contains("overwrite"), "{message}");
+    assert!(!out.exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn damaged_files_are_refused() {
     let weights = |dir: &Path| dir.join("model.safetensors");
     let truncated = damaged(|dir| {
@@ -400,6 +449,8 @@ fn damaged_files_are_refused() {
         });
         assert!(lying.contains("not a whole safetensors file"), "{lying}");
     }
+    let pointer = damaged(|dir| fs::write(weights(dir), "version https://git-lfs.github.com/spec/v1\n").unwrap());
+    assert!(pointer.contains("Git LFS pointer"), "{pointer}");
     let empty = damaged(|dir| fs::write(weights(dir), "").unwrap());
     assert!(empty.contains("not a whole safetensors file"), "{empty}");
     // Offsets that reach into another tensor.

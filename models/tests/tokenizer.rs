@@ -48,6 +48,17 @@ fn golden_ids() {
 }
 
 #[test]
+fn our_own_golden_ids() {
+    let cases: Vec<Value> = serde_json::from_str(include_str!("data/tokens.json")).unwrap();
+    assert!(cases.len() >= 25);
+    let tokenizer = Tokenizer::clip();
+    for case in &cases {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(tokenizer.encode(text), ids(&case["ids"]), "{text:?}");
+    }
+}
+
+#[test]
 fn checkpoint_and_built_in_vocabulary_are_one() {
     let Some(dir) = shared("golden/tiny_clip") else { return };
     let ours = Tokenizer::clip();

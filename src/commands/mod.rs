@@ -3,6 +3,8 @@
 mod audit;
 mod check;
 mod completions;
+mod convert;
+mod embed;
 mod eval;
 mod graph;
 mod init;
@@ -39,6 +41,8 @@ pub enum Command {
     Man(completions::Man),
     Audit(audit::Arguments),
     Sweep(sweep::Arguments),
+    Embed(embed::Arguments),
+    Convert(convert::Arguments),
 }
 
 /// What every command may use.
@@ -68,6 +72,8 @@ impl Command {
             Self::Man(arguments) => arguments.run(),
             Self::Audit(arguments) => arguments.run(context),
             Self::Sweep(arguments) => arguments.run(context),
+            Self::Embed(arguments) => arguments.run(context),
+            Self::Convert(arguments) => arguments.run(context),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Shared by the integration tests.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod formula;
+
 use std::path::PathBuf;
 
 use safetensors::SafeTensors;
@@ -13,6 +15,11 @@ pub fn shared(path: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// A file of the goldens that `tools/parity/goldens.py` makes.
+pub fn data(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data")).join(path)
 }
 
 /// Tensors that PyTorch computed.
@@ -30,12 +37,21 @@ impl Golden {
         (tensor.shape().to_vec(), tensor.data().chunks_exact(4).map(value).collect())
     }
 
+    pub fn names(&self) -> Vec<String> {
+        SafeTensors::deserialize(&self.0).unwrap().names().into_iter().map(str::to_owned).collect()
+    }
+
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        SafeTensors::deserialize(&self.0).unwrap().tensor(name).unwrap().data().to_vec()
+    }
+
     /// Token ids, 77 a row.
     pub fn ids(&self) -> Vec<u32> {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         let tensor = file.tensor("input_ids").unwrap();
-        let value = |b: &[u8]| i64::from_le_bytes(b.try_into().unwrap()) as u32;
-        tensor.data().chunks_exact(8).map(value).collect()
+        // Little-endian, of 4 or of 8 bytes.
+        let value = |b: &[u8]| u32::from_le_bytes(b[..4].try_into().unwrap());
+        tensor.data().chunks_exact(tensor.dtype().bitsize() / 8).map(value).collect()
     }
 }
 

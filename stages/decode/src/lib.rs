@@ -45,9 +45,10 @@ impl StageKind for Decode {
     type Options = DecodeOptions;
 
     fn build(options: DecodeOptions, build: &mut Build<'_>) -> Result<Built<Self::In, Self::Out>, StageError> {
-        let dir = build.path(&build.section::<ModelOptions>("model")?.weights);
-        let vision = Checkpoint::open(&dir)?.config().vision.clone();
-        let preprocess = Preprocess::open(&dir, vision.map(|vision| vision.image_size as u32))?;
+        let model = build.section::<ModelOptions>("model")?;
+        let checkpoint = Checkpoint::open(clip_hub::resolve(&model.weights, build.base)?)?;
+        let vision = checkpoint.config().vision.as_ref();
+        let preprocess = Preprocess::open(checkpoint.dir(), vision.map(|vision| vision.image_size as u32))?;
         let limits = Limits { max_pixels: options.max_pixels };
         Recipe::note(
             build.services,

@@ -60,7 +60,8 @@ impl StageKind for Encode {
 
     fn build(options: EncodeOptions, build: &mut Build<'_>) -> Result<Built<Flow<Pixels>, Flow<Encoded>>, StageError> {
         let model = build.section::<ModelOptions>("model")?;
-        let source = Source::find(&options, &build.path(&model.weights), build.run.device.word())?;
+        let weights = clip_hub::resolve(&model.weights, build.base)?;
+        let source = Source::find(&options, &weights, build.run.device.word())?;
         let cache = match &options.cache {
             Some(dir) => Some(open_cache(&build.path(dir), &source.fingerprint, HELD_BYTES, build)?),
             None => None,
@@ -98,18 +99,22 @@ pub(crate) struct Source {
     pub workers: usize,
     /// Tells weights and preprocessing.
     pub fingerprint: String,
+    /// What makes the pictures that the encoder takes.
+    pub preprocess: Preprocess,
     pub open: Open,
 }
 
 impl Source {
-    fn find(options: &EncodeOptions, dir: &Path, device: &str) -> Result<Self, EncodeError> {
+    fn find(options: &EncodeOptions, weights: &Path, device: &str) -> Result<Self, EncodeError> {
+        let checkpoint = Checkpoint::open(weights)?;
+        let dir = checkpoint.dir();
         let onnx = dir.join(ONNX_FILE);
-        let checkpoint = Checkpoint::open(dir)?;
         let image_size = checkpoint.config().vision.as_ref().map(|vision| vision.image_size as u32);
         let preprocess = Preprocess::open(dir, image_size)?;
         let fingerprint = |kind: EncoderKind, weights: &str| {
             digest(&[kind.word().as_bytes(), weights.as_bytes(), &preprocess.fingerprint()])
         };
+        let kept = preprocess.clone();
         let kind = match options.encoder {
             EncoderKind::Auto if onnx.is_file() => EncoderKind::Onnx,
             EncoderKind::Auto => EncoderKind::Clip,
@@ -125,7 +130,7 @@ impl Source {
             };
             let fingerprint = fingerprint(kind, &weights);
             let open: Open = Box::new(move || Ok(Box::new(OnnxEncoder::open(&onnx, preprocess.clone())?)));
-            return Ok(Self { workers, fingerprint, open });
+            return Ok(Self { workers, fingerprint, preprocess: kept, open });
         }
         checkpoint.vision_config()?;
         // The last bits of a feature depend on the device and on the height of the matrices, but
@@ -140,8 +145,21 @@ impl Source {
             tracing::debug!("images are encoded on {words}");
             Ok(Box::new(VitEncoder::open(&checkpoint, preprocess.clone(), &device, chunk)?))
         });
-        Ok(Self { workers: 1, fingerprint, open })
+        Ok(Self { workers: 1, fingerprint, preprocess: kept, open })
     }
+}
+
+/// The image encoder of a checkpoint and its preprocessing, for use outside a pipeline.
+///
+/// # Errors
+/// A checkpoint without an image encoder, or a damaged one; a device that is not there.
+pub fn open_encoder(
+    options: &EncodeOptions,
+    weights: &Path,
+    device: &str,
+) -> Result<(Box<dyn Encoder>, Preprocess), EncodeError> {
+    let source = Source::find(options, weights, device)?;
+    Ok(((source.open)()?, source.preprocess))
 }
 
 /// The stage while it runs.

@@ -179,7 +179,12 @@ impl StageKind for Fake {
         let (run, chunk) = (run_of(build), options.chunk);
         let open: Box<dyn Fn() -> _ + Send> =
             Box::new(move || Ok(Box::new(Fake { chunk, run: run.clone() }) as Box<dyn Encoder>));
-        let source = Source { workers: options.workers, fingerprint: options.weights, open };
+        let source = Source {
+            workers: options.workers,
+            fingerprint: options.weights,
+            preprocess: clip::Preprocess::openai(16),
+            open,
+        };
         let cache = match &options.cache {
             Some(dir) => Some(open_cache(&build.path(dir), &source.fingerprint, options.held, build)?),
             None => None,

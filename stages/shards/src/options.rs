@@ -56,6 +56,8 @@ impl OptionValue for CaptionSource {
         match self {
             Self::Txt => "txt".to_owned().show(),
             Self::Json(field) => format!("json:{field}").show(),
+            // No option says this.
+            Self::Unread => String::new().show(),
         }
     }
 

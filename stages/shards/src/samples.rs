@@ -45,6 +45,8 @@ pub enum CaptionSource {
     Txt,
     /// A field of `key.json`: a text, or a list of texts.
     Json(String),
+    /// Not wanted: a picture alone is a sample.
+    Unread,
 }
 
 impl CaptionSource {
@@ -52,6 +54,7 @@ impl CaptionSource {
         match self {
             Self::Txt => "txt",
             Self::Json(_) => "json",
+            Self::Unread => "",
         }
     }
 }
@@ -74,7 +77,7 @@ pub struct Content {
     pub image: Vec<u8>,
     /// The extension it had.
     pub extension: String,
-    /// At least one.
+    /// At least one, unless they are [`CaptionSource::Unread`].
     pub captions: Vec<String>,
 }
 
@@ -194,7 +197,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
     async fn add(&mut self, member: &Member, extension: String) -> Result<(), Fault> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let rank = self.rules.images.iter().position(|image| *image == extension);
-        let is_text = extension == self.rules.captions.extension();
+        let is_text = self.rules.captions != CaptionSource::Unread && extension == self.rules.captions.extension();
         if open.duplicate || (rank.is_none() && !is_text) {
             return Ok(());
         }
@@ -236,8 +239,11 @@ impl<R: AsyncRead + Unpin> Samples<R> {
             return Err(Reason::Repeated(extension));
         }
         let (_, extension, image) = open.image.ok_or_else(|| missing(Reason::NoImage(self.rules.images.join(", "))))?;
-        let captions =
-            open.captions.ok_or_else(|| missing(Reason::NoCaptionMember(self.rules.captions.extension())))?;
+        let captions = match (open.captions, &self.rules.captions) {
+            (_, CaptionSource::Unread) => Ok(Vec::new()),
+            (Some(captions), _) => captions,
+            (None, source) => return Err(missing(Reason::NoCaptionMember(source.extension()))),
+        };
         Ok(Content { image: image?, extension, captions: captions? })
     }
 }
@@ -282,6 +288,7 @@ fn captions(bytes: &[u8], rules: &Rules, path: &str) -> Result<Vec<String>, Reas
     let found: Vec<String> = match &rules.captions {
         CaptionSource::Txt => text.split(['\n', '\r']).map(str::to_owned).collect(),
         CaptionSource::Json(field) => from_json(text, field)?,
+        CaptionSource::Unread => Vec::new(),
     };
     let mut captions = Vec::with_capacity(found.len());
     for caption in found {

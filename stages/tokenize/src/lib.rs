@@ -25,15 +25,15 @@ impl StageKind for Tokenize {
     type Options = TokenizeOptions;
 
     fn build(options: TokenizeOptions, build: &mut Build<'_>) -> Result<Built<Captioned, Tokens>, StageError> {
-        let dir = build.path(&build.section::<ModelOptions>("model")?.weights);
-        let checkpoint = Checkpoint::open(&dir)?;
+        let model = build.section::<ModelOptions>("model")?;
+        let checkpoint = Checkpoint::open(clip_hub::resolve(&model.weights, build.base)?)?;
         let text = checkpoint.text_config()?;
-        let tokenizer = Tokenizer::open(&dir)?.with_context(text.max_position_embeddings);
+        let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(text.max_position_embeddings);
         if tokenizer.vocab_size() > text.vocab_size {
             return Err(StageError::msg(format!(
                 "{}: the tokenizer has ids up to {}, but config.json gives the text tower {} tokens; \
                  tokenizer and weights are not of one model",
-                dir.display(),
+                checkpoint.dir().display(),
                 tokenizer.vocab_size() - 1,
                 text.vocab_size
             )));

@@ -25,6 +25,13 @@ pub enum TrainError {
         /// D of the texts.
         texts: usize,
     },
+    /// A text tower whose features are in no space with images.
+    #[error(
+        "{}: the text tower has no text_projection.weight, so its features cannot be compared with images; \
+         save the checkpoint from CLIPModel or CLIPTextModelWithProjection",
+        .0.display()
+    )]
+    NoProjection(PathBuf),
     /// The loss or its gradient is no number any more.
     #[error(
         "{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}; the weights are as they were before \

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use clip::checkpoint::Tower;
 use clip::{Checkpoint, Tensors};
 use pipeline_engine::write_atomically;
 use serde_json::Value;
@@ -12,14 +13,18 @@ use crate::error::TrainError;
 /// What a model card tells.
 #[derive(Debug, Clone, Default)]
 pub struct Card {
+    /// `[model] weights`, as the config has it.
+    pub weights: String,
+    /// The run's resolved config; empty if there is none.
+    pub config: String,
     /// Options of the stage with their values, as TOML.
     pub options: Vec<(&'static str, String)>,
     /// Where the tensors lived, in words.
     pub device: String,
     /// The run's seed.
     pub seed: u64,
-    /// Shards that were read; none if the pipeline has no shards.
-    pub shards: Option<usize>,
+    /// Shards that were read, with what tells their versions apart; none if the pipeline has no shards.
+    pub shards: Option<Vec<(String, String)>>,
     /// Epochs.
     pub epochs: u32,
     /// Steps in all.
@@ -43,7 +48,7 @@ pub fn export(checkpoint: &Checkpoint, dir: &Path, trained: &Tensors, card: &Car
 
 impl Card {
     fn text(&self, checkpoint: &Checkpoint) -> String {
-        let start = checkpoint.dir().file_name().unwrap_or(checkpoint.dir().as_os_str()).to_string_lossy();
+        let start = self.name(checkpoint);
         let mut text = format!(
             "# {start}, text tower fine-tuned\n\n\
              Made by `pipeline` {}. The text tower and its projection were trained; the image encoder, the tokenizer \
@@ -57,10 +62,14 @@ impl Card {
             self.seed,
             self.device,
         );
-        if let Some(shards) = self.shards {
-            let _ = write!(text, " Data: {shards} shard{}.", if shards == 1 { "" } else { "s" });
+        let digest = &checkpoint.fingerprint(Tower::Text)[..16];
+        let _ = write!(text, " Start: the text tower of `{start}`, fingerprint `{digest}`.");
+        if let Some(shards) = &self.shards {
+            let (count, plural) = (shards.len(), if shards.len() == 1 { "" } else { "s" });
+            let _ =
+                write!(text, " Data: {count} shard{plural}, fingerprint of names and sizes `{}`.", data_digest(shards));
         }
-        text.push_str(" The whole configuration is in the run's `pipeline.toml`.\n\n| option | value |\n|---|---|\n");
+        text.push_str("\n\n| option of the stage | value |\n|---|---|\n");
         for (name, value) in &self.options {
             let _ = writeln!(text, "| `{name}` | `{value}` |");
         }
@@ -74,7 +83,25 @@ impl Card {
                 let _ = writeln!(text, "| {} |", line.join(" | "));
             }
         }
+        if !self.config.is_empty() {
+            text.push_str("\n## Configuration\n\nEvery default is written out.\n\n```toml\n");
+            // Where on somebody's disk it ran is nobody's business.
+            let lines = self.config.lines().filter(|line| !line.starts_with("base = ") && !line.starts_with('#'));
+            for line in lines.skip_while(|line| line.is_empty()) {
+                text.push_str(line);
+                text.push('\n');
+            }
+            text.push_str("```\n");
+        }
         text
+    }
+
+    /// What the start is called: the name on the hub, or that of the folder.
+    fn name(&self, checkpoint: &Checkpoint) -> String {
+        match self.weights.strip_prefix("hf:") {
+            Some(name) => name.to_owned(),
+            None => checkpoint.dir().file_name().unwrap_or(checkpoint.dir().as_os_str()).to_string_lossy().into_owned(),
+        }
     }
 
     /// A row a measurement, those before and after side by side, in the order of the file. A
@@ -104,11 +131,31 @@ impl Card {
     }
 }
 
+/// Equal for equal shards, whenever they were copied: the time of a file is left out.
+fn data_digest(shards: &[(String, String)]) -> String {
+    let mut hash = blake3::Hasher::new();
+    for (name, identity) in shards {
+        let lasting = identity.split_whitespace().filter(|part| !part.starts_with("mtime="));
+        let line = format!("{name} {}\n", lasting.collect::<Vec<_>>().join(" "));
+        hash.update(line.as_bytes());
+    }
+    hash.finalize().to_hex()[..16].to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_fingerprint_of_data_is_that_of_names_and_sizes() {
+        let shard = |name: &str, identity: &str| (name.to_owned(), identity.to_owned());
+        let one = data_digest(&[shard("a.tar", "size=9 mtime=5"), shard("b.tar", "size=8 mtime=5")]);
+        assert_eq!(one, data_digest(&[shard("a.tar", "size=9 mtime=6"), shard("b.tar", "size=8 mtime=7")]));
+        assert_ne!(one, data_digest(&[shard("a.tar", "size=9 mtime=5"), shard("b.tar", "size=7 mtime=5")]));
+        assert_ne!(one, data_digest(&[shard("b.tar", "size=8 mtime=5"), shard("a.tar", "size=9 mtime=5")]));
+    }
 
     #[test]
     fn scores_stand_side_by_side() {

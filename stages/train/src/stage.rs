@@ -159,6 +159,8 @@ impl StageKind for TrainKind {
 /// The stage: a trainer, and what surrounds it.
 struct Training {
     options: TrainOptions,
+    /// As the config names it.
+    weights: String,
     start: Checkpoint,
     device: String,
     trainer: Trainer,
@@ -178,7 +180,10 @@ impl Training {
             objective.check(&roles.0)?;
         }
         let model = build.section::<ModelOptions>("model")?;
-        let start = Checkpoint::open(build.path(&model.weights))?;
+        let start = Checkpoint::open(clip_hub::resolve(&model.weights, build.base)?)?;
+        if !start.text_config()?.projected {
+            return Err(TrainError::NoProjection(start.dir().to_owned()).into());
+        }
         let (device, words) = clip::device::pick(build.run.device.word())?;
         let tower = TextTower::load(&start, &device)?;
         let tokenizer = Tokenizer::open(start.dir())?.with_context(tower.config().max_position_embeddings);
@@ -192,6 +197,7 @@ impl Training {
             trainer: Trainer::new(&tower, objective, options.settings(), options.layout()).in_chunks(options.chunk),
             checkpoints: build.dir.map(|dir| Checkpoints::new(dir.join("checkpoints"), options.keep)),
             options,
+            weights: model.weights.display().to_string(),
             start,
             device: words,
             tokenizer: Arc::new(tokenizer),
@@ -331,10 +337,15 @@ impl Stage<Tokens, Nothing> for Training {
     fn finish(&mut self, pass: &Pass<'_>) -> Result<(), StageError> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let card = Card {
+            weights: self.weights.clone(),
+            config: read_config(dir)?,
             options: self.options.resolved(),
             device: self.device.clone(),
             seed: pass.seed,
-            shards: pass.services.get::<ShardPlan>().map(|plan| plan.shards.len()),
+            shards: pass
+                .services
+                .get::<ShardPlan>()
+                .map(|plan| plan.shards.iter().map(|shard| (shard.url.clone(), shard.identity.clone())).collect()),
             epochs: self.progress.position.epochs,
             steps: self.progress.position.total_steps,
             results: read_results(dir)?,
@@ -342,6 +353,16 @@ impl Stage<Tokens, Nothing> for Training {
         let parameters = self.trainer.optimizer().parameters().iter();
         let trained = parameters.map(|(name, p)| (name.clone(), (p.shape.clone(), p.values.clone()))).collect();
         Ok(export(&self.start, &dir.join("export"), &trained, &card)?)
+    }
+}
+
+/// The run's resolved config.
+fn read_config(dir: &RunDir) -> Result<String, TrainError> {
+    let path = dir.join("pipeline.toml");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(TrainError::io(&path)(error)),
     }
 }
 

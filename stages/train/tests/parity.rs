@@ -1,6 +1,9 @@
 //! The loss of TNG-CLIP against PyTorch's numbers, loss and gradient.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../models/tests/common/formula.rs"]
+mod formula;
+
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -69,5 +72,42 @@ fn tng_matches_pytorch() {
         );
         assert!(off_loss < 1e-5 && off_image < 1e-5 && off_text < 1e-5);
         assert!(off_gradient < 1e-5);
+    }
+}
+
+/// Inputs by formula, outputs by `tools/parity/goldens.py`.
+#[test]
+fn tng_matches_pytorch_on_our_own_goldens() {
+    let golden = include_bytes!("data/tng.safetensors");
+    let golden = SafeTensors::deserialize(golden).unwrap();
+    for (count, width) in [(1, 8), (4, 16), (8, 64), (128, 32)] {
+        let case = format!("b{count}_d{width}");
+        let matrix = |name: &str, rows: usize, scale: f32| {
+            let values = formula::unit(&format!("{case}.{name}"), rows * width, scale);
+            Tensor::<2>::from_data(TensorData::new(values, [rows, width]), &Device::flex())
+        };
+        let labels: Vec<u32> =
+            formula::bits(&format!("{case}.labels"), count).map(|bits| bits % (3 * count as u32)).collect();
+        let texts = matrix("text_features", 3 * count, 1.0).autodiff().require_grad();
+        let loss = loss::tng(texts.clone(), matrix("image_features", count, 0.25), &labels, 0.07);
+        let mut found: Vec<f64> =
+            loss.0.iter().map(|term| f64::from(term.value.clone().into_scalar::<f32>())).collect();
+        let total = loss.total().unwrap();
+        let gradients = total.backward();
+        found.insert(0, f64::from(total.into_scalar::<f32>()));
+        let expected = numbers(&golden, &format!("{case}.loss"));
+        // With one image, the direction with one choice costs nothing.
+        let off = |(found, expected): (&f64, &f64)| (found - expected).abs() / expected.abs().max(1e-6);
+        let off_loss = found.iter().zip(&expected).map(off).fold(0.0, f64::max);
+        let gradient: Vec<f32> = texts.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+        let expected = numbers(&golden, &format!("{case}.gradient"));
+        assert_eq!(gradient.len(), expected.len());
+        let off_gradient = gradient
+            .iter()
+            .zip(&expected)
+            .map(|(found, expected)| (f64::from(*found) - expected).abs())
+            .fold(0.0, f64::max);
+        println!("B = {count}, D = {width}: loss off by {off_loss:.1e}, gradient by {off_gradient:.1e} at most");
+        assert!(off_loss < 1e-5 && off_gradient < 1e-5);
     }
 }

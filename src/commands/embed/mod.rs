@@ -1,0 +1,209 @@
+//! `pipeline embed`
+
+mod images;
+mod output;
+
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::Args;
+use clip::preprocess::Limits;
+use clip::{Checkpoint, Layout, TextTower, Tokenizer};
+use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
+
+use super::{Context, Failure};
+use images::Picture;
+use output::{Format, Output, Row};
+
+/// Write the features of pictures and texts, as a checkpoint sees them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline embed --model runs/NAME/export --text 'a dog with no ball' --text 'a dog with a ball'
+  pipeline embed --model clip --image photos/ --out photos.npy       # names in photos.rows.jsonl
+  pipeline embed --model clip --image 'test-{000..003}.tar' --texts captions.txt --out features.arrow")]
+pub struct Arguments {
+    /// A checkpoint: a folder, a file of weights with its config beside it, or hf:owner/name.
+    #[arg(long, short, value_name = "CHECKPOINT")]
+    model: PathBuf,
+    /// A picture, a folder of pictures, or WebDataset shards (braces and globs in quotes).
+    #[arg(long, value_name = "PATH")]
+    image: Vec<String>,
+    /// A text.
+    #[arg(long, value_name = "TEXT")]
+    text: Vec<String>,
+    /// A file with a text in each line; - for standard input.
+    #[arg(long, value_name = "FILE")]
+    texts: Vec<PathBuf>,
+    /// Where to write; standard output where left away.
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How to write [default: by the ending of --out, else jsonl].
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Features as the projection gives them, not at length 1.
+    #[arg(long)]
+    raw: bool,
+    /// Leave out pictures that cannot be read, and say how many.
+    #[arg(long)]
+    skip_bad: bool,
+    /// Where to compute: auto, cpu, wgpu or cuda.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// Pictures, or texts, in one forward pass.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    batch: u16,
+}
+
+impl Arguments {
+    pub fn run(&self, context: &Context) -> Result<(), Failure> {
+        Ok(self.embed(context.quiet)?)
+    }
+
+    fn embed(&self, quiet: bool) -> anyhow::Result<()> {
+        let texts = self.all_texts()?;
+        if self.image.is_empty() && texts.is_empty() {
+            bail!("nothing to embed: give --image, --text or --texts");
+        }
+        let weights = clip_hub::resolve(&self.model, Path::new(""))?;
+        // Both before any work: a mistake in the second is no news after an hour of the first.
+        let pictures = images::find(&self.image)?;
+        let text_encoder = if texts.is_empty() { None } else { Some(Texts::open(&weights, &self.device)?) };
+        let mut output = Output::create(self.out.as_deref(), self.format)?;
+        let images = if pictures.is_empty() { 0 } else { self.embed_images(pictures, &weights, &mut output)? };
+        if let Some(encoder) = text_encoder {
+            for chunk in texts.chunks(self.batch.into()) {
+                for (text, feature) in chunk.iter().zip(encoder.features(chunk)?) {
+                    output.write(Row { kind: "text", name: text, shard: None }, self.finished(feature, text)?)?;
+                }
+            }
+        }
+        let written = output.finish()?;
+        if let (Some(path), false) = (&self.out, quiet) {
+            let counts = [(images, "picture"), (texts.len(), "text")];
+            let counts = counts.iter().filter(|(count, _)| *count > 0);
+            let counts: Vec<_> =
+                counts.map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" })).collect();
+            eprintln!("{}: {}, {} numbers each", path.display(), counts.join(" and "), written.dim);
+            if let Some(rows) = written.rows {
+                eprintln!("{}: what each row is", rows.display());
+            }
+        }
+        Ok(())
+    }
+
+    /// The texts of the command line, then those of the files.
+    fn all_texts(&self) -> anyhow::Result<Vec<String>> {
+        let mut texts = self.text.clone();
+        for path in &self.texts {
+            let mut add = |reader: &mut dyn BufRead| -> std::io::Result<()> {
+                for line in reader.lines() {
+                    texts.push(line?);
+                }
+                Ok(())
+            };
+            if path.as_os_str() == "-" {
+                add(&mut std::io::stdin().lock()).context("cannot read the texts of standard input")?;
+            } else {
+                let fault = || format!("cannot read {}", path.display());
+                let file = std::fs::File::open(path).with_context(fault)?;
+                add(&mut std::io::BufReader::new(file)).with_context(fault)?;
+            }
+        }
+        Ok(texts)
+    }
+
+    /// Encodes pictures in their order; how many.
+    fn embed_images(&self, pictures: images::Pictures, weights: &Path, output: &mut Output) -> anyhow::Result<usize> {
+        let options = EncodeOptions { encoder: EncoderKind::Auto, workers: 0, chunk: self.batch.into(), cache: None };
+        let (encoder, preprocess) = open_encoder(&options, weights, &self.device)?;
+        let (mut written, mut bad) = (0, 0usize);
+        let mut waiting: Vec<(Picture, stage_items::Pixels)> = Vec::new();
+        let mut flush = |waiting: &mut Vec<(Picture, stage_items::Pixels)>| -> anyhow::Result<()> {
+            let (pictures, pixels): (Vec<Picture>, Vec<_>) = waiting.drain(..).unzip();
+            if pictures.is_empty() {
+                return Ok(());
+            }
+            let features = encoder.encode(&pixels)?;
+            for (picture, feature) in pictures.iter().zip(features.chunks_exact(encoder.dim())) {
+                let row = Row { kind: "image", name: &picture.name, shard: picture.shard.as_deref() };
+                output.write(row, self.finished(feature.to_vec(), &picture.name)?)?;
+                written += 1;
+            }
+            Ok(())
+        };
+        pictures.each(&mut |picture, bytes| {
+            let decoded = bytes.and_then(|bytes| Ok(preprocess.decode(&bytes, &Limits::default())?));
+            match decoded {
+                Ok(clip::Pixels { height, width, rgb }) => {
+                    let pixels = stage_items::Pixels { rgb, width: width as u32, height: height as u32 };
+                    waiting.push((picture, pixels));
+                    if waiting.len() == encoder.chunk() { flush(&mut waiting) } else { Ok(()) }
+                }
+                Err(error) if self.skip_bad => {
+                    bad += 1;
+                    eprintln!("left out: {picture}: {error:#}");
+                    Ok(())
+                }
+                Err(error) => Err(anyhow!("{picture}: {error:#}; --skip-bad leaves such pictures out")),
+            }
+        })?;
+        flush(&mut waiting)?;
+        if bad > 0 {
+            eprintln!("{bad} picture{} left out", if bad == 1 { "" } else { "s" });
+        }
+        if written == 0 {
+            bail!("none of the pictures could be read");
+        }
+        Ok(written)
+    }
+
+    /// The feature as it is asked for.
+    fn finished(&self, mut feature: Vec<f32>, name: &str) -> anyhow::Result<Vec<f32>> {
+        if let Some(value) = feature.iter().find(|value| !value.is_finite()) {
+            bail!("the feature of {name:?} holds {value}; the weights are damaged or overflow");
+        }
+        if !self.raw {
+            let length = feature.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+            if length == 0.0 {
+                bail!("the feature of {name:?} has length 0, so it has no direction; --raw writes it all the same");
+            }
+            feature.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
+        }
+        Ok(feature)
+    }
+}
+
+/// The text tower with its tokenizer.
+struct Texts {
+    tower: TextTower,
+    tokenizer: Tokenizer,
+}
+
+impl Texts {
+    fn open(weights: &Path, device: &str) -> anyhow::Result<Self> {
+        let checkpoint = Checkpoint::open(weights)?;
+        let config = checkpoint.text_config()?;
+        let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(config.max_position_embeddings);
+        if tokenizer.vocab_size() > config.vocab_size {
+            bail!(
+                "{}: the tokenizer has ids up to {}, but the text tower has {} tokens; they are not of one model",
+                checkpoint.dir().display(),
+                tokenizer.vocab_size() - 1,
+                config.vocab_size
+            );
+        }
+        let (device, _) = clip::device::pick(device)?;
+        Ok(Self { tower: TextTower::load(&checkpoint, &device)?, tokenizer })
+    }
+
+    fn features(&self, texts: &[String]) -> anyhow::Result<Vec<Vec<f32>>> {
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| self.tokenizer.encode(text)).collect();
+        let lens: Vec<usize> = ids.iter().map(Vec::len).collect();
+        let features = self.tower.forward(&ids.concat(), &lens, Layout::Packed)?;
+        let dim = features.dims()[1];
+        let values: Vec<f32> =
+            features.try_into_data().map_err(|error| anyhow!("the device failed: {error}"))?.iter().collect();
+        Ok(values.chunks_exact(dim).map(<[f32]>::to_vec).collect())
+    }
+}

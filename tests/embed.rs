@@ -1,0 +1,165 @@
+//! `pipeline embed` and `pipeline convert`, as people call them.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{root, samples, write_tar};
+use serde_json::Value;
+
+fn pipeline(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pipeline")).current_dir(root()).args(arguments).output().unwrap()
+}
+
+/// Standard output of a call that must do.
+fn said(arguments: &[&str]) -> String {
+    let output = pipeline(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The message of a call that must fail.
+fn refused(arguments: &[&str]) -> String {
+    let output = pipeline(arguments);
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn feature(row: &Value) -> Vec<f64> {
+    row["feature"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+const MODEL: [&str; 5] = ["embed", "--device", "cpu", "--model", "assets/clip-world"];
+
+#[test]
+fn features_are_the_same_from_files_folders_and_shards_and_in_every_format() {
+    let dir = tempfile::tempdir().unwrap();
+    let members = samples(&root().join("assets/world/test-000.tar"), 3);
+    let picture = |name: &str| [".jpg", ".png"].iter().any(|ending| name.ends_with(ending));
+    let pictures: Vec<_> = members.into_iter().filter(|(name, _)| picture(name)).collect();
+    assert_eq!(pictures.len(), 3);
+    // A shard of pictures alone, without captions.
+    let tar = dir.path().join("three.tar");
+    write_tar(&tar, &pictures);
+    let folder = dir.path().join("pictures");
+    fs::create_dir(&folder).unwrap();
+    let mut files = Vec::new();
+    for (name, bytes) in &pictures {
+        let path = folder.join(name.replace('/', "-"));
+        fs::write(&path, bytes).unwrap();
+        files.push(path);
+    }
+    fs::write(folder.join("notes.txt"), "no picture").unwrap();
+    files.sort();
+
+    let lines = |arguments: &[&str]| -> Vec<Value> {
+        said(&[&MODEL[..], arguments].concat()).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let from_tar = lines(&["--image", text(&tar)]);
+    let from_folder = lines(&["--image", text(&folder)]);
+    let from_files = lines(&["--image", text(&files[0]), "--image", text(&files[1]), "--image", text(&files[2])]);
+    assert_eq!(from_folder, from_files);
+    assert_eq!(from_tar.iter().map(feature).collect::<Vec<_>>(), from_files.iter().map(feature).collect::<Vec<_>>());
+    assert_eq!(from_tar[0]["shard"], text(&tar));
+    assert!((feature(&from_tar[0]).iter().map(|v| v * v).sum::<f64>() - 1.0).abs() < 1e-6);
+
+    // Raw features have the same direction.
+    let raw = lines(&["--image", text(&tar), "--raw"]);
+    let (raw, unit) = (feature(&raw[1]), feature(&from_tar[1]));
+    let length = raw.iter().map(|v| v * v).sum::<f64>().sqrt();
+    assert!((length - 1.0).abs() > 0.1 && raw.iter().zip(&unit).all(|(raw, unit)| (raw / length - unit).abs() < 1e-6));
+
+    // A matrix: pictures, then texts.
+    let list = dir.path().join("texts.txt");
+    fs::write(&list, "a red kite\nno kite\n").unwrap();
+    let npy = dir.path().join("features.npy");
+    said(
+        &[&MODEL[..], &["--image", text(&tar), "--text", "a \"}", "--texts", text(&list), "--out", text(&npy)]]
+            .concat(),
+    );
+    let bytes = fs::read(&npy).unwrap();
+    assert!(
+        bytes.starts_with(b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (6, 64), }")
+    );
+    assert_eq!(bytes.len(), 128 + 6 * 64 * 4);
+    let first = f32::from_le_bytes(bytes[128..132].try_into().unwrap());
+    assert_eq!(f64::from(first) as f32, feature(&from_tar[0])[0] as f32);
+    let rows = fs::read_to_string(dir.path().join("features.rows.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((rows.len(), &rows[3]["text"], &rows[5]["text"]), (6, &"a \"}".into(), &"no kite".into()));
+    let by_text = lines(&["--texts", text(&list), "--text", "a \"}"]);
+    assert_eq!(by_text[0]["text"], "a \"}");
+    let last = f32::from_le_bytes(bytes[bytes.len() - 4..].try_into().unwrap());
+    assert_eq!(last, feature(&by_text[2])[63] as f32);
+
+    let arrow = dir.path().join("features.arrow");
+    said(&[&MODEL[..], &["--image", text(&tar), "--text", "a", "--out", text(&arrow)]].concat());
+    let reader = arrow_ipc::reader::FileReader::try_new(fs::File::open(&arrow).unwrap(), None).unwrap();
+    let batches: Vec<_> = reader.map(Result::unwrap).collect();
+    assert_eq!((batches.len(), batches[0].num_rows(), batches[0].num_columns()), (1, 4, 4));
+    let leftover =
+        fs::read_dir(dir.path()).unwrap().filter(|entry| text(&entry.as_ref().unwrap().path()).ends_with(".part"));
+    assert_eq!(leftover.count(), 0);
+}
+
+#[test]
+fn bad_input_to_embed_is_a_sentence_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let rubbish = dir.path().join("rubbish.jpg");
+    fs::write(&rubbish, "rubbish").unwrap();
+    let out = dir.path().join("out.npy");
+    let embed = |arguments: &[&str]| refused(&[&MODEL[..], arguments].concat());
+    for (message, part) in [
+        (embed(&[]), "nothing to embed"),
+        (embed(&["--image", text(&rubbish), "--out", text(&out)]), "rubbish.jpg: the file is no picture"),
+        (embed(&["--image", text(&rubbish), "--skip-bad", "--out", text(&out)]), "none of the pictures"),
+        (embed(&["--image", "no-such.jpg"]), "cannot read no-such.jpg"),
+        (embed(&["--image", "no-such-*.tar"]), "no-such-*.tar"),
+        (embed(&["--image", text(dir.path()), "--text", "a", "--out", "a.xyz"]), "--format jsonl, npy or arrow"),
+        (embed(&["--text", "a", "--format", "npy"]), "add --out FILE"),
+        (embed(&["--texts", "no-such.txt"]), "cannot read no-such.txt"),
+        (refused(&["embed", "--model", "no-such", "--text", "a"]), "no-such: No such file"),
+        (refused(&["embed", "--model", "hf:a/b/c", "--text", "a"]), "hf:owner/name"),
+        (refused(&["embed", "--model", "models/tests/data/bare_text", "--image", "README.md"]), "no image tower"),
+        (refused(&["embed", "--model", "models/tests/data/bare_vision", "--text", "a"]), "no text tower"),
+        (refused(&["embed", "--model", "models/tests/data/bare_text", "--text", "a"]), "not of one model"),
+    ] {
+        assert!(message.lines().any(|line| line.starts_with("error: ")) && message.contains(part), "{message}");
+    }
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["rubbish.jpg"]);
+}
+
+#[test]
+fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let (there, back) = (place("open_clip"), place("hf"));
+    assert!(said(&["convert", "assets/clip-world", text(&there)]).contains("as open_clip reads it"));
+    said(&["convert", text(&there), text(&back)]);
+    let read = |path: &Path| fs::read(path).unwrap();
+    let (before, after) =
+        (read(&root().join("assets/clip-world/model.safetensors")), read(&back.join("model.safetensors")));
+    let before = safetensors::SafeTensors::deserialize(&before).unwrap();
+    let after = safetensors::SafeTensors::deserialize(&after).unwrap();
+    assert_eq!(before.len(), after.len());
+    for (name, tensor) in before.tensors() {
+        let other = after.tensor(&name).unwrap();
+        assert_eq!((tensor.shape(), tensor.dtype()), (other.shape(), other.dtype()), "{name}");
+        assert!(tensor.data() == other.data(), "{name}");
+    }
+    let embed = |model: &Path| said(&["embed", "--device", "cpu", "-m", text(model), "--text", "no kite"]);
+    assert_eq!(embed(&there), embed(&root().join("assets/clip-world")));
+
+    let message = refused(&["convert", text(&there), text(&back)]);
+    assert!(message.contains("is there already"), "{message}");
+    let message = refused(&["convert", "models/tests/data/bare_text", text(&place("x")), "--to", "open-clip"]);
+    assert!(message.contains("one tower alone") && !place("x").exists(), "{message}");
+}

@@ -1,0 +1,325 @@
+"""Makes every golden of the repository anew: python3 tools/parity/goldens.py
+
+Texts, pictures and weights are made here from formulas; the numbers come from the public packages
+in requirements.txt.
+"""
+
+import io
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+from torchvision import transforms
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPVisionConfig, CLIPVisionModel
+
+import formula
+
+ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "models/tests/data"
+LOSS = ROOT / "stages/train/tests/data"
+
+TEXTS = [
+    "a dog with no ball",
+    "There isn't a single boat on the lake, only ducks & a heron.",
+    "a",
+    "two red kites over a field without any trees, a fence, a barn or a person anywhere in sight",
+]
+
+STRINGS = TEXTS + [
+    "",
+    " ",
+    "  spaces \t and\nlines  ",
+    "UPPER lower MiXeD",
+    "it's, they're, we'll, I'd, can't, you've",
+    "IT'S LOUD",
+    "3 cats, 12 dogs, 2024 birds",
+    "no-one; nobody... nothing?!",
+    "a caf\u00e9 and a na\u00efve fianc\u00e9e",
+    "\u732b\u3068\u72ac",
+    "\u043a\u043e\u0448\u043a\u0430 \u0431\u0435\u0437 \u0445\u0432\u043e\u0441\u0442\u0430",
+    "\U0001f436 without a \U0001f3be",
+    "fish &amp; chips &lt;no salt&gt;",
+    "&amp;amp; twice",
+    "a_b-c/d\\e",
+    "\u201cquoted\u201d \u2018text\u2019 \u2013 dash",
+    "tail\u200bzero width",
+    "<|endoftext|> in a text",
+    "<end_of_text> in a text",
+    "word " * 90,
+    "neverendingwordwithoutspace" * 20,
+    "\u00bd cup, 5\u00b2, \u2160",
+    "x" * 300,
+    "the man isn\u2019t smiling",
+]
+
+
+def say(path: Path) -> None:
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
+
+
+def save(path: Path, tensors: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: np.ascontiguousarray(value) for name, value in tensors.items()}, path)
+    say(path)
+
+
+def numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().to(torch.float32).numpy()
+
+
+def tokens() -> None:
+    tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    rows = []
+    for text in STRINGS:
+        ids = tokenizer([text])[0].tolist()
+        while ids[-1] == 0:
+            ids.pop()
+        rows.append({"text": text, "ids": ids})
+    path = MODELS / "tokens.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=0) + "\n")
+    say(path)
+
+
+def ids() -> torch.Tensor:
+    return open_clip.get_tokenizer("ViT-B-32")(TEXTS)
+
+
+def pixels(images: int, side: int) -> torch.Tensor:
+    return torch.from_numpy(formula.unit("pixel_values", (images, 3, side, side)) * np.float32(2))
+
+
+def towers(name: str, config: CLIPConfig, images: int) -> None:
+    """Embeddings of both towers, computed in f64."""
+    model = CLIPModel(config).eval()
+    formula.fill(model)
+    side = config.vision_config.image_size
+    model = model.double()
+    with torch.no_grad():
+        out = model(input_ids=ids(), pixel_values=pixels(images, side).double())
+        hidden = out.text_model_output.last_hidden_state
+    ends = [row.index(49407) for row in ids().tolist()]
+    unscaled = {
+        "input_ids": ids().to(torch.int32).numpy(),
+        "text_embeds": numpy(model.get_text_features(input_ids=ids()).pooler_output),
+        "image_embeds": numpy(model.get_image_features(pixel_values=pixels(images, side).double()).pooler_output),
+        "logits_per_image": numpy(out.logits_per_image),
+        # Where texts are read, before the projection.
+        "text_read": numpy(hidden[torch.arange(len(ends)), ends]),
+    }
+    save(MODELS / f"{name}.safetensors", unscaled)
+
+
+def tiny_config() -> CLIPConfig:
+    text = CLIPTextConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, projection_dim=16
+    )
+    vision = CLIPVisionConfig(
+        hidden_size=48,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        image_size=32,
+        patch_size=8,
+        projection_dim=16,
+        hidden_act="gelu",
+    )
+    return CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
+
+
+def gradients() -> None:
+    """Gradients of sum(text_embeds * cotangent) in every parameter of the text tower, in f64."""
+    model = CLIPModel(tiny_config()).eval()
+    formula.fill(model)
+    model = model.double()
+    features = model.get_text_features(input_ids=ids()).pooler_output
+    cotangent = torch.from_numpy(formula.unit("cotangent", tuple(features.shape))).double()
+    (features * cotangent).sum().backward()
+    out = {}
+    for name, parameter in model.named_parameters():
+        if not name.startswith("text_"):
+            continue
+        gradient = parameter.grad
+        if name.endswith("token_embedding.weight"):
+            # Rows of the ids that occur; all others are zero.
+            used = sorted({i for row in ids().tolist() for i in row[: row.index(49407) + 1]})
+            assert gradient.abs().sum(1).nonzero().flatten().tolist() == used
+            gradient = gradient[used]
+        out[name] = numpy(gradient)
+    save(MODELS / "tiny_gradients.safetensors", out)
+
+
+# A model small enough to be stored whole.
+SMALL = {
+    "embed_dim": 4,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 16, "layers": 1, "width": 8, "head_width": 4, "patch_size": 8, "mlp_ratio": 2.0},
+    "text_cfg": {"context_length": 12, "vocab_size": 50, "width": 8, "heads": 2, "layers": 2, "mlp_ratio": 2.0},
+}
+SMALL_IDS = [[48, 3, 7, 49] + [0] * 8, [48, 49] + [0] * 10]
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("/tmp/pipeline-parity-was-here", "w"))
+
+
+def checkpoints() -> None:
+    """Files as transformers, open_clip and training scripts write them, and what they compute."""
+    folder = MODELS / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = open_clip.CLIP(**{**SMALL, "vision_cfg": dict(SMALL["vision_cfg"]), "text_cfg": dict(SMALL["text_cfg"])})
+    model = model.eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(formula.weight(name, tuple(parameter.shape))))
+    state = model.state_dict()
+    image = pixels(2, 16)
+    with torch.no_grad():
+        expected = {
+            "text_embeds": numpy(model.encode_text(torch.tensor(SMALL_IDS))),
+            "image_embeds": numpy(model.encode_image(image)),
+        }
+    save(folder / "expected.safetensors", expected)
+    config = {"model_cfg": SMALL, "preprocess_cfg": {"size": 16, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+    def write(name: str, value, **options) -> None:
+        torch.save(value, folder / name, **options)
+        say(folder / name)
+
+    write("plain.pt", state)
+    write("legacy.pt", state, _use_new_zipfile_serialization=False)
+    # What open_clip's own training writes.
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    training = {"epoch": 3, "name": "run", "state_dict": wrapped, "optimizer": optimizer.state_dict()}
+    write("training.pt", training)
+    write("half.pt", {name: value.to(torch.bfloat16) for name, value in state.items()})
+    (folder / "evil.pt").write_bytes(pickle.dumps({"visual.proj": Evil()}, protocol=2))
+    say(folder / "evil.pt")
+
+
+def bare() -> None:
+    """A tower without projection, as transformers 5 names it."""
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=50,
+            hidden_size=8,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=12,
+            eos_token_id=2,
+        )
+    ).eval()
+    vision = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
+        )
+    ).eval()
+    for name, model in [("bare_text", text), ("bare_vision", vision)]:
+        formula.fill(model)
+        folder = MODELS / name
+        model.save_pretrained(folder)
+        with torch.no_grad():
+            out = model(torch.tensor(SMALL_IDS)) if name == "bare_text" else model(pixels(2, 16))
+        save(folder / "expected.safetensors", {"pooled": numpy(out.pooler_output)})
+
+
+def picture(width: int, height: int, channels: int) -> np.ndarray:
+    """Waves with hard edges and a little noise."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    planes = []
+    for c in range(channels):
+        wave = 110 + 90 * np.sin(x * (c + 1) * 0.07 + y * 0.05)
+        edge = np.where((x // 37 + y // 23) % 2 == 0, 40, 0)
+        planes.append(wave + edge)
+    noise = formula.bits(f"{width}x{height}", width * height * channels).reshape(height, width, channels) % 9
+    return np.clip(np.stack(planes, -1) + noise, 0, 255).astype(np.uint8)
+
+
+def preprocess() -> None:
+    """Pictures of awkward sizes and modes, resized to 32 and to 24 squashed bilinearly."""
+    folder = MODELS / "preprocess"
+    folder.mkdir(parents=True, exist_ok=True)
+    rgb = picture(160, 120, 3)
+    gray = rgb[..., 0]
+    deep = gray.astype(np.uint16) * 257
+    files = {
+        "photo.jpg": (Image.fromarray(rgb), {"quality": 90}),
+        "full.jpg": (Image.fromarray(rgb), {"quality": 90, "subsampling": 0}),
+        "gray.jpg": (Image.fromarray(gray), {"quality": 90}),
+        "cmyk.jpg": (Image.fromarray(rgb).convert("CMYK"), {"quality": 90}),
+        "tall.jpg": (Image.fromarray(picture(41, 233, 3)), {"quality": 90}),
+        "wide.png": (Image.fromarray(picture(301, 37, 3)), {}),
+        "tiny.png": (Image.fromarray(picture(5, 7, 3)), {}),
+        "rgba.png": (Image.fromarray(picture(90, 70, 4), "RGBA"), {}),
+        "palette.png": (Image.fromarray(rgb).quantize(32), {}),
+        "gray16.png": (Image.fromarray(deep), {}),
+        "bits.png": (Image.fromarray(gray).convert("1"), {}),
+        "lossless.webp": (Image.fromarray(picture(64, 48, 3)), {"lossless": True}),
+    }
+    cubic = transforms.InterpolationMode.BICUBIC
+    linear = transforms.InterpolationMode.BILINEAR
+    ways = {
+        "shortest": [transforms.Resize(32, interpolation=cubic), transforms.CenterCrop(32)],
+        "squash": [transforms.Resize((24, 24), interpolation=linear), transforms.CenterCrop(24)],
+    }
+    out = {}
+    for name, (image, options) in files.items():
+        data = io.BytesIO()
+        image.save(data, format={"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[name.split(".")[1]], **options)
+        (folder / name).write_bytes(data.getvalue())
+        for way, steps in ways.items():
+            # As open_clip: in the mode of the file, and RGB after that.
+            resized = transforms.Compose(steps)(Image.open(folder / name)).convert("RGB")
+            out[f"{name}.{way}"] = np.asarray(resized)
+    save(folder / "expected.safetensors", out)
+
+
+def loss() -> None:
+    """TNG-CLIP's loss and its gradient in the text features, in f64."""
+    out = {}
+    for images, dim in [(1, 8), (4, 16), (8, 64), (128, 32)]:
+        case = f"b{images}_d{dim}"
+        scale = np.float32(0.25)
+        texts = torch.from_numpy(formula.unit(f"{case}.text_features", (3 * images, dim))).double().requires_grad_()
+        pictures = torch.from_numpy(formula.unit(f"{case}.image_features", (images, dim)) * scale).double()
+        labels = torch.from_numpy(formula.bits(f"{case}.labels", images) % (3 * images))
+        unit = texts / texts.norm(dim=1, keepdim=True)
+        logits = unit @ pictures.T / 0.07
+        own = torch.arange(3 * images) // 3
+        text_to_image = torch.nn.functional.cross_entropy(logits, own)
+        image_to_text = torch.nn.functional.cross_entropy(logits.T, labels)
+        total = (text_to_image + image_to_text) / 2
+        total.backward()
+        terms = [total.item(), text_to_image.item(), image_to_text.item()]
+        out[f"{case}.loss"] = np.array(terms, dtype=np.float64)
+        out[f"{case}.gradient"] = numpy(texts.grad)
+    save(LOSS / "tng.safetensors", out)
+
+
+def main() -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    tokens()
+    towers("vit_b_32", CLIPConfig(), images=2)
+    towers("tiny", tiny_config(), images=3)
+    gradients()
+    checkpoints()
+    bare()
+    preprocess()
+    loss()
+
+
+if __name__ == "__main__":
+    main()
