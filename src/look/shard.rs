@@ -118,6 +118,7 @@ fn word(source: &CaptionSource) -> String {
     match source {
         CaptionSource::Txt => "txt".into(),
         CaptionSource::Json(field) => format!("json:{field}"),
+        CaptionSource::Unread => "none".into(),
     }
 }
 
