@@ -32,6 +32,10 @@ fn main() -> ExitCode {
             eprintln!("{}", show::faults(&faults));
             ExitCode::from(exit::CONFIG)
         }
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(exit::CONFIG)
+        }
         Err(Failure::Run(RunError::Interrupted { checkpoint })) => {
             eprintln!("{}", RunError::Interrupted { checkpoint });
             ExitCode::from(exit::INTERRUPTED)

@@ -28,7 +28,7 @@ pub fn say(text: &str) {
 
 /// `shards → decode → …`
 pub fn chain(plan: &Plan) -> String {
-    plan.stages().map(|(kind, ..)| kind).collect::<Vec<_>>().join(" → ")
+    plan.stages().map(|stage| stage.kind).collect::<Vec<_>>().join(" → ")
 }
 
 /// All faults of a config, each with its line.

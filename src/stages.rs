@@ -6,7 +6,7 @@ use pipeline_engine::{Preset, Registry};
 /// Every stage, probe, table and preset.
 pub fn registry() -> Registry {
     Registry::new()
-        .section::<stage_items::ModelOptions>("model")
+        .section::<stage_items::ModelOptions>("model", "the checkpoint to start from")
         .stage::<stage_shards::Shards>()
         .stage::<stage_files::Files>()
         .stage::<stage_decode::Decode>()

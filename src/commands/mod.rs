@@ -1,10 +1,11 @@
 //! The commands: one file each, with its arguments and what it does.
 
 mod check;
-mod eval;
 mod graph;
 mod questions;
+mod eval;
 pub mod run;
+mod schema;
 mod stages;
 
 use std::path::PathBuf;
@@ -19,9 +20,10 @@ pub enum Command {
     Run(run::Arguments),
     Check(check::Arguments),
     Graph(graph::Arguments),
-    Stages(stages::Arguments),
     Questions(questions::Arguments),
     Eval(eval::Arguments),
+    Stages(stages::Arguments),
+    Schema(schema::Arguments),
 }
 
 /// What every command may use.
@@ -39,15 +41,18 @@ impl Command {
             Self::Run(arguments) => arguments.run(context),
             Self::Check(arguments) => arguments.run(context),
             Self::Graph(arguments) => arguments.run(context),
-            Self::Stages(arguments) => arguments.run(context),
             Self::Questions(arguments) => arguments.run(context),
             Self::Eval(arguments) => arguments.run(context),
+            Self::Stages(arguments) => arguments.run(context),
+            Self::Schema(arguments) => arguments.run(context),
         }
     }
 }
 
 /// Why a command did not do what was asked.
 pub enum Failure {
+    /// The command line is wrong, in a way that its parser could not see.
+    Usage(String),
     /// The config is wrong, in these places.
     Config(Vec<Diagnostic>),
     /// A run ended early.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::config::{Config, Diagnostic, Origin, Table, Value};
 use crate::options::{Options, suggest};
-use crate::registry::{Port, Ready, ReadyProbe, Registry, read};
+use crate::registry::{Port, ReadyProbe, ReadyStage, Registry, Resolved, find, read_table};
 use crate::runner::RunOptions;
 use crate::services::Services;
 
@@ -21,15 +21,37 @@ pub struct Plan {
 
 pub(crate) struct PlannedStage {
     pub kind: &'static str,
-    pub capacity: usize,
     pub output: Option<Port>,
-    pub ready: Box<dyn Ready>,
+    pub ready: ReadyStage,
 }
 
 pub(crate) struct PlannedEval {
-    pub name: String,
+    pub kind: &'static str,
+    pub ready: ReadyProbe,
+}
+
+/// A stage of a plan, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct StageView<'a> {
+    /// Its kind.
+    pub kind: &'static str,
+    /// The type that leaves it; none for the last stage.
+    pub output: Option<&'static str>,
+    /// Items that may wait in the edge after it.
+    pub capacity: usize,
+    /// Its options, each with its value as TOML.
+    pub options: &'a [(&'static str, String)],
+}
+
+/// An eval of a plan, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct EvalView<'a> {
+    /// Its name in results.
+    pub name: &'a str,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Measured after every so many epochs; 0: only before and after.
     pub every: u32,
-    pub ready: Box<dyn ReadyProbe>,
 }
 
 impl Plan {
@@ -43,16 +65,26 @@ impl Plan {
         &self.resolved
     }
 
-    /// The stages in order: kind, the type that leaves it, room in the edge after it.
-    pub fn stages(&self) -> impl Iterator<Item = (&'static str, Option<&'static str>, usize)> {
-        self.stages.iter().map(|s| (s.kind, s.output.map(|port| port.name), s.capacity))
+    /// The stages in order.
+    pub fn stages(&self) -> impl Iterator<Item = StageView<'_>> {
+        self.stages.iter().map(|s| StageView {
+            kind: s.kind,
+            output: s.output.map(|port| port.name),
+            capacity: s.ready.common.capacity,
+            options: &s.ready.resolved,
+        })
+    }
+
+    /// The evals in order.
+    pub fn evals(&self) -> impl Iterator<Item = EvalView<'_>> {
+        self.evals.iter().map(|e| EvalView { name: &e.ready.common.name, kind: e.kind, every: e.ready.common.every })
     }
 }
 
 /// Checks `config` against what the program knows.
 ///
 /// # Errors
-/// Every unknown table, kind and option, every value of the wrong type or out of
+/// Every preset and override that names nothing, every unknown table, kind and option, every value of the wrong type or out of
 /// range, and every edge whose two sides do not fit.
 pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnostic>> {
     let mut plan = check_stages(config, registry);
@@ -62,7 +94,7 @@ pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnosti
     };
     if let Some((kind, output)) = open_end {
         let at = config.stages.last().map_or(Origin::File(config.file.clone(), 0..0), |table| table.at.clone());
-        let ends: Vec<&str> = registry.stages().filter(|k| k.output().is_none()).map(|k| k.name()).collect();
+        let ends: Vec<&str> = registry.stages().filter(|k| k.output.is_none()).map(|k| k.name).collect();
         plan = Err(vec![
             Diagnostic::new(format!("the pipeline ends in `{kind}`, whose {output} nobody takes"), at)
                 .help(format!("the last stage must be one that ends a pipeline: {}", ends.join(", "))),
@@ -73,13 +105,13 @@ pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnosti
 
 /// As [`check`], for the first stages of a pipeline too.
 pub(crate) fn check_stages(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnostic>> {
-    let mut faults = Vec::new();
+    let mut faults = config.faults.clone();
     let whole_file = Origin::File(config.file.clone(), 0..0);
     let mut resolved = String::new();
 
     // Single tables.
     let no_table = Table { at: whole_file.clone(), entries: Default::default() };
-    let run = read::<RunOptions>("[run]".into(), config.tables.get("run").unwrap_or(&no_table), &[], &mut faults);
+    let run = read_table::<RunOptions>("[run]".into(), config.tables.get("run").unwrap_or(&no_table), &mut faults);
     let run = run.map(|mut run| {
         // Written out whole, so that the resolved config means the same wherever it lies.
         let base = config.base.join(run.base.take().unwrap_or_default());
@@ -91,89 +123,66 @@ pub(crate) fn check_stages(config: &Config, registry: &Registry) -> Result<Plan,
     }
     let sections = Services::default();
     for section in &registry.sections {
-        let table = config.tables.get(section.name()).unwrap_or(&no_table);
-        if let Some(options) = section.read(table, &sections, &mut faults) {
-            write_table(&mut resolved, &format!("[{}]", section.name()), options);
+        let name = section.kind.name;
+        let table = config.tables.get(name).unwrap_or(&no_table);
+        if let Some(options) = (section.read)(name, table, &sections, &mut faults) {
+            write_table(&mut resolved, &format!("[{name}]"), options);
         }
     }
-    let known: Vec<&str> = ["run"].into_iter().chain(registry.sections.iter().map(|s| s.name())).collect();
+    let known: Vec<&str> = registry.tables().iter().map(|table| table.name).collect();
     for (name, table) in &config.tables {
-        if !known.contains(&name.as_str()) {
-            faults.push(
-                Diagnostic::new(format!("there is no table [{name}]"), table.at.clone()).help(suggest(name, &known)),
-            );
+        if known.contains(&name.as_str()) {
+            continue;
         }
+        let fault = Diagnostic::new(format!("there is no table [{name}]"), table.at.clone());
+        // `--set trian.lr=1` may mean a stage.
+        let stages = config.stages.iter().filter(|_| matches!(table.at, Origin::Given(_)));
+        let stages = stages.filter_map(|stage| stage.text("kind").map(|(kind, _)| kind));
+        faults.push(fault.help(suggest(name, &known.iter().copied().chain(stages).collect::<Vec<_>>())));
     }
 
     // Stages, and the edges between them.
-    let kinds: Vec<&str> = registry.stages().map(|k| k.name()).collect();
+    let kinds: Vec<&str> = registry.stages().map(|kind| kind.name).collect();
     let mut stages = Vec::new();
     let mut before: Option<(&'static str, Option<Port>)> = None;
-    if config.stages.is_empty() {
+    if config.stages.is_empty() && config.faults.is_empty() {
         faults.push(
             Diagnostic::new("the config has no [[stage]]", whole_file.clone())
                 .help(format!("there are {}", kinds.join(", "))),
         );
     }
     for (index, table) in config.stages.iter().enumerate() {
-        let Some(kind) = kind_of(table, "stage", &kinds, &mut faults).and_then(|name| registry.kind(name)) else {
+        let found = kind_of(table, "stage", &kinds, &mut faults).and_then(|name| find(&registry.stages, name));
+        let Some(entry) = found else {
             before = None;
             continue;
         };
-        let capacity = capacity_of(table, kind.capacity(), &mut faults);
-        let ready = kind.read(table, &mut faults);
-        fit(kind.name(), kind.input(), index, before, table, &mut faults);
-        before = Some((kind.name(), kind.output()));
+        let kind = &entry.kind;
+        let ready = (entry.read)(table, &mut faults);
+        fit(kind.name, kind.input, index, before, table, &mut faults);
+        before = Some((kind.name, kind.output));
         if let Some(ready) = ready {
-            let mut options = vec![("kind", format!("\"{}\"", kind.name())), ("capacity", capacity.to_string())];
-            options.extend(ready.resolved());
-            write_table(&mut resolved, "[[stage]]", options);
-            stages.push(PlannedStage { kind: kind.name(), capacity, output: kind.output(), ready });
+            write_kind(&mut resolved, "[[stage]]", kind.name, ready.common.resolved(), &ready.resolved);
+            stages.push(PlannedStage { kind: kind.name, output: kind.output, ready });
         }
     }
 
     // Evals.
-    let probes: Vec<&str> = registry.probes.iter().map(|k| k.name()).collect();
+    let probes: Vec<&str> = registry.probes().map(|kind| kind.name).collect();
     let mut evals: Vec<PlannedEval> = Vec::new();
     for table in &config.evals {
-        let Some(kind) = kind_of(table, "eval", &probes, &mut faults).and_then(|name| registry.probe_kind(name)) else {
-            continue;
-        };
-        let name = match table.entries.get("name").map(|found| (&found.value, &found.at)) {
-            None => kind.name().to_owned(),
-            Some((Value::String(name), _)) if !name.is_empty() => name.clone(),
-            Some((value, at)) => {
-                faults.push(Diagnostic::new(format!("`name` must be a word, not {value}"), at.clone()));
-                continue;
-            }
-        };
-        if evals.iter().any(|eval| eval.name == name) {
+        let found = kind_of(table, "eval", &probes, &mut faults).and_then(|name| find(&registry.probes, name));
+        let Some(entry) = found else { continue };
+        let Some(ready) = (entry.read)(table, &mut faults) else { continue };
+        let name = &ready.common.name;
+        if evals.iter().any(|eval| eval.ready.common.name == *name) {
             faults.push(
                 Diagnostic::new(format!("two evals are called `{name}`"), table.at.clone())
                     .help("give each a `name` of its own"),
             );
         }
-        let every = match table.entries.get("every").map(|found| (&found.value, &found.at)) {
-            None => 0,
-            Some((Value::Integer(n), _)) if (0..=1_000_000).contains(n) => *n as u32,
-            Some((value, at)) => {
-                faults.push(
-                    Diagnostic::new(format!("`every` must be a number of epochs, not {value}"), at.clone())
-                        .help("0: only before and after"),
-                );
-                0
-            }
-        };
-        if let Some(ready) = kind.read(table, &mut faults) {
-            let mut options = vec![
-                ("kind", format!("\"{}\"", kind.name())),
-                ("name", format!("{name:?}")),
-                ("every", every.to_string()),
-            ];
-            options.extend(ready.resolved());
-            write_table(&mut resolved, "[[eval]]", options);
-            evals.push(PlannedEval { name, every, ready });
-        }
+        write_kind(&mut resolved, "[[eval]]", entry.kind.name, ready.common.resolved(), &ready.resolved);
+        evals.push(PlannedEval { kind: entry.kind.name, ready });
     }
 
     match run {
@@ -204,20 +213,6 @@ fn kind_of<'a>(table: &'a Table, what: &str, choices: &[&str], faults: &mut Vec<
     None
 }
 
-fn capacity_of(table: &Table, default: usize, faults: &mut Vec<Diagnostic>) -> usize {
-    match table.entries.get("capacity").map(|found| (&found.value, &found.at)) {
-        None => default,
-        Some((Value::Integer(n), _)) if (1..=1_000_000).contains(n) => *n as usize,
-        Some((value, at)) => {
-            faults.push(Diagnostic::new(
-                format!("`capacity` must be a number of items, at least 1, not {value}"),
-                at.clone(),
-            ));
-            default
-        }
-    }
-}
-
 /// Whether a stage can stand where it stands.
 fn fit(
     kind: &str,
@@ -244,8 +239,16 @@ fn fit(
     }
 }
 
+/// The table of a stage or an eval in the resolved config.
+fn write_kind(text: &mut String, header: &str, kind: &str, common: Resolved, own: &Resolved) {
+    let mut options = vec![("kind", format!("\"{kind}\""))];
+    options.extend(common);
+    options.extend_from_slice(own);
+    write_table(text, header, options);
+}
+
 /// One table of the resolved config.
-fn write_table(text: &mut String, header: &str, options: Vec<(&'static str, String)>) {
+fn write_table(text: &mut String, header: &str, options: Resolved) {
     if !text.is_empty() {
         text.push('\n');
     }

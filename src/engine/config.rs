@@ -150,6 +150,9 @@ pub struct Config {
     pub(crate) tables: BTreeMap<String, Table>,
     pub(crate) stages: Vec<Table>,
     pub(crate) evals: Vec<Table>,
+    /// What is wrong with its shape, its presets and its overrides; [`check`](crate::check) reports
+    /// it with everything else.
+    pub(crate) faults: Vec<Diagnostic>,
 }
 
 impl Config {
@@ -158,7 +161,8 @@ impl Config {
     /// `table.key=value` of `sets`.
     ///
     /// # Errors
-    /// Everything that is wrong with the file as TOML, and with each override.
+    /// When the file cannot be read or is not TOML. What is wrong with presets and overrides
+    /// [`check`](crate::check) says, together with all else.
     pub fn load(
         path: &Path,
         presets: &[String],
@@ -219,13 +223,14 @@ impl Config {
                 ),
             }
         }
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+        config.faults.extend(faults);
+        Ok(config)
     }
 
     /// Parses a config text.
     ///
     /// # Errors
-    /// Every syntax error, and every table that should be a list or the other way round.
+    /// Every syntax error.
     pub fn parse(name: &str, text: String, base: PathBuf) -> Result<Self, Vec<Diagnostic>> {
         let file = Arc::new(SourceFile { name: name.to_owned(), text });
         let origin = |span: Range<usize>| Origin::File(file.clone(), span);
@@ -234,9 +239,18 @@ impl Config {
             .iter()
             .map(|e| Diagnostic::new(format!("this is not TOML: {}", e.message()), origin(e.span().unwrap_or(0..0))))
             .collect();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
 
-        let mut config =
-            Self { file: file.clone(), base, tables: BTreeMap::new(), stages: Vec::new(), evals: Vec::new() };
+        let mut config = Self {
+            file: file.clone(),
+            base,
+            tables: BTreeMap::new(),
+            stages: Vec::new(),
+            evals: Vec::new(),
+            faults: Vec::new(),
+        };
         for (key, value) in root.get_ref() {
             let list = match key.get_ref().as_ref() {
                 "stage" => Some(&mut config.stages),
@@ -272,7 +286,8 @@ impl Config {
                 ),
             }
         }
-        if faults.is_empty() { Ok(config) } else { Err(faults) }
+        config.faults = faults;
+        Ok(config)
     }
 
     /// Sets `run.key`, `SECTION.key`, `stage.KIND.option` (or `KIND.option`), `eval.NAME.option`.

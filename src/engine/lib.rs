@@ -34,12 +34,12 @@ mod stage;
 pub mod options;
 
 pub use channel::{Inlet, Outlet, Received, Stopped};
-pub use check::{Plan, check};
+pub use check::{EvalView, Plan, StageView, check};
 pub use config::{Config, Diagnostic, Origin, SourceFile, Value};
 pub use error::{RunError, StageError};
 pub use ledger::{Ledger, Skip};
 pub use meter::{Meter, StageReport};
-pub use options::{OptionSpec, OptionValue, Options, TableReader};
+pub use options::{OptionSpec, OptionValue, Options, TableReader, suggest as did_you_mean};
 pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun, outside_run};
 pub use registry::{Kind, Port, Preset, Registry};
 pub use run_dir::{MARK, RunDir, write_atomically};

@@ -6,6 +6,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::config::{Diagnostic, Located, Origin, Value};
 
 /// What people read about an option.
@@ -19,6 +21,33 @@ pub struct OptionSpec {
     pub expects: String,
     /// Its default as TOML; none if it must be given.
     pub default: Option<String>,
+    /// The values it takes, as JSON Schema.
+    pub schema: Schema,
+}
+
+impl OptionSpec {
+    /// The spec of an option of type `T`; used by [`options!`](crate::options!).
+    pub fn of<T: OptionValue>(name: &'static str, help: &'static str, default: Option<T>) -> Self {
+        Self { name, help, expects: T::expects(), default: default.map(|value| value.show()), schema: T::schema() }
+    }
+
+    /// Narrows it to a range.
+    #[must_use]
+    pub fn within<T: Display + serde::Serialize>(mut self, range: &RangeInclusive<T>) -> Self {
+        self.expects = format!("{}, {} to {}", self.expects, range.start(), range.end());
+        for (key, end) in [("minimum", json!(range.start())), ("maximum", json!(range.end()))] {
+            // TOML's integers end at 2^63; a bound beyond says nothing.
+            if end.as_u64().is_none_or(|end| i64::try_from(end).is_ok()) {
+                self.schema[key] = end;
+            }
+        }
+        self
+    }
+
+    /// The help as one line.
+    pub fn line(&self) -> String {
+        self.help.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// A type that an option can have.
@@ -31,6 +60,9 @@ pub trait OptionValue: Sized + Clone {
 
     /// Writes it as TOML, such that `read` gives it back.
     fn show(&self) -> String;
+
+    /// The values it takes, as JSON Schema; accepts what `read` accepts.
+    fn schema() -> Schema;
 }
 
 /// A set of options; made with [`options!`](crate::options!).
@@ -120,7 +152,7 @@ impl<'a> TableReader<'a> {
 }
 
 /// "did you mean `workers`?", and the valid choices.
-pub(crate) fn suggest(word: &str, choices: &[&str]) -> String {
+pub fn suggest(word: &str, choices: &[&str]) -> String {
     let near = choices
         .iter()
         .map(|choice| (strsim::jaro_winkler(word, choice), choice))
@@ -131,6 +163,16 @@ pub(crate) fn suggest(word: &str, choices: &[&str]) -> String {
         Some((_, choice)) => format!("did you mean `{choice}`? There are {list}"),
         None => format!("there are {list}"),
     }
+}
+
+/// A JSON Schema.
+pub type Schema = serde_json::Value;
+
+/// The schema of one of a few words, each with its help; used by [`choice!`](crate::choice!).
+pub fn one_of(words: &[(&str, &str)]) -> Schema {
+    let (words, helps): (Vec<&str>, Vec<&str>) = words.iter().map(|(word, help)| (*word, help.trim())).unzip();
+    // The second is what Taplo and Even Better TOML show beside each word.
+    json!({ "enum": words, "x-taplo": { "docs": { "enumValues": helps } } })
 }
 
 /// Words for a value outside a range; used by [`options!`](crate::options!).
@@ -150,6 +192,10 @@ impl OptionValue for bool {
     fn show(&self) -> String {
         self.to_string()
     }
+
+    fn schema() -> Schema {
+        json!({ "type": "boolean" })
+    }
 }
 
 macro_rules! integers {
@@ -165,6 +211,10 @@ macro_rules! integers {
 
             fn show(&self) -> String {
                 self.to_string()
+            }
+
+            fn schema() -> Schema {
+                if <$int>::MIN == 0 { json!({ "type": "integer", "minimum": 0 }) } else { json!({ "type": "integer" }) }
             }
         }
     )*};
@@ -188,6 +238,10 @@ impl OptionValue for f64 {
         // `{:?}` keeps the point (`1.0`) and every digit, so that TOML reads a float back.
         format!("{self:?}")
     }
+
+    fn schema() -> Schema {
+        json!({ "type": "number" })
+    }
 }
 
 impl OptionValue for String {
@@ -202,6 +256,10 @@ impl OptionValue for String {
     fn show(&self) -> String {
         toml::Value::String(self.clone()).to_string()
     }
+
+    fn schema() -> Schema {
+        json!({ "type": "string" })
+    }
 }
 
 impl OptionValue for PathBuf {
@@ -215,6 +273,10 @@ impl OptionValue for PathBuf {
 
     fn show(&self) -> String {
         self.display().to_string().show()
+    }
+
+    fn schema() -> Schema {
+        json!({ "type": "string", "minLength": 1 })
     }
 }
 
@@ -234,6 +296,10 @@ impl<T: OptionValue> OptionValue for Option<T> {
     fn show(&self) -> String {
         self.as_ref().map_or_else(|| "\"\"".into(), T::show)
     }
+
+    fn schema() -> Schema {
+        json!({ "anyOf": [T::schema(), { "const": "" }] })
+    }
 }
 
 /// One value or a list of them.
@@ -251,6 +317,10 @@ impl<T: OptionValue> OptionValue for Vec<T> {
 
     fn show(&self) -> String {
         format!("[{}]", self.iter().map(T::show).collect::<Vec<_>>().join(", "))
+    }
+
+    fn schema() -> Schema {
+        json!({ "anyOf": [T::schema(), { "type": "array", "items": T::schema() }] })
     }
 }
 
@@ -299,19 +369,15 @@ macro_rules! options {
         impl $crate::Options for $name {
             fn specs() -> ::std::vec::Vec<$crate::OptionSpec> {
                 ::std::vec![$(
-                    $crate::OptionSpec {
-                        name: stringify!($field),
-                        help: concat!($($help, "\n"),+),
-                        expects: {
-                            #[allow(unused_mut)]
-                            let mut expects = <$type as $crate::OptionValue>::expects();
-                            $($(
-                                let range = $range;
-                                expects = ::std::format!("{expects}, {} to {}", range.start(), range.end());
-                            )?)?
-                            expects
-                        },
-                        default: $crate::options!(@shown $type $(, $default)?),
+                    {
+                        #[allow(unused_mut)]
+                        let mut spec = $crate::OptionSpec::of::<$type>(
+                            stringify!($field),
+                            concat!($($help, "\n"),+),
+                            $crate::options!(@default $type $(, $default)?),
+                        );
+                        $($( spec = spec.within(&$range); )?)?
+                        spec
                     }
                 ),*]
             }
@@ -336,10 +402,6 @@ macro_rules! options {
     };
     (@default $type:ty) => { ::std::option::Option::None };
     (@default $type:ty, $default:expr) => { ::std::option::Option::Some::<$type>($default) };
-    (@shown $type:ty) => { ::std::option::Option::None };
-    (@shown $type:ty, $default:expr) => {
-        ::std::option::Option::Some(<$type as $crate::OptionValue>::show(&$default))
-    };
     (@check $type:ty) => { ::std::option::Option::None };
     (@check $type:ty, $range:expr) => {
         ::std::option::Option::Some(&|value: &$type| $crate::options::outside(&$range, value))
@@ -383,6 +445,11 @@ macro_rules! choice {
 
             fn show(&self) -> ::std::string::String {
                 ::std::format!("\"{}\"", self.word())
+            }
+
+            fn schema() -> $crate::options::Schema {
+                let words: &[(&str, &str)] = &[$( ($word, concat!($($help),+)) ),*];
+                $crate::options::one_of(words)
             }
         }
     };

@@ -1,20 +1,35 @@
 //! The kinds that a program knows.
 
 use std::any::TypeId;
-use std::marker::PhantomData;
+use std::sync::LazyLock;
 
 use crate::config::{Diagnostic, Table};
 use crate::error::StageError;
+use crate::options;
 use crate::options::{OptionSpec, Options, TableReader};
 use crate::probe::{Probe, ProbeKind};
+use crate::runner::RunOptions;
 use crate::runner::node::{Node, node};
 use crate::services::Services;
 use crate::stage::{Build, Item, Nothing, StageKind};
 
-/// Keys that every `[[stage]]` has beside its own options.
-pub(crate) const STAGE_KEYS: &[&str] = &["kind", "capacity"];
-/// Keys that every `[[eval]]` has beside its own options.
-pub(crate) const EVAL_KEYS: &[&str] = &["kind", "name", "every"];
+options! {
+    /// What every `[[stage]]` may say beside its kind's own options.
+    pub struct StageKeys {
+        /// Items that may wait in the edge after the stage; 0: as many as its kind proposes.
+        capacity: usize = 0, 0..=1_000_000;
+    }
+}
+
+options! {
+    /// What every `[[eval]]` may say beside its kind's own options.
+    pub struct EvalKeys {
+        /// Its name in results; nothing: its kind.
+        name: String = String::new();
+        /// Measure after every so many epochs too; 0: only before and after.
+        every: u32 = 0, 0..=1_000_000;
+    }
+}
 
 /// The type at one side of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,178 +45,101 @@ impl Port {
     }
 }
 
-/// A kind of stage, its types forgotten.
-pub trait Kind: Send + Sync {
-    /// The value of `kind`.
-    fn name(&self) -> &'static str;
+/// What people read about a kind of stage or probe, or about a table such as `[model]`.
+#[derive(Debug)]
+pub struct Kind {
+    /// The value of `kind`; for a table, its name.
+    pub name: &'static str,
     /// One line of help.
-    fn about(&self) -> &'static str;
-    /// Its options.
-    fn options(&self) -> Vec<OptionSpec>;
-    /// What it takes; none for a source.
-    fn input(&self) -> Option<Port>;
-    /// What it gives; none for a sink.
-    fn output(&self) -> Option<Port>;
-    /// Items that may wait after it by default.
-    fn capacity(&self) -> usize;
+    pub about: &'static str,
+    /// Its options: its own, then those that it shares with all others.
+    pub options: Vec<OptionSpec>,
+    /// What it takes; none for a source, a probe or a table.
+    pub input: Option<Port>,
+    /// What it gives; none for a sink, a probe or a table.
+    pub output: Option<Port>,
+    /// Items that may wait after it, unless the config says otherwise.
+    pub capacity: usize,
 }
 
-/// The part of a kind that only the engine uses.
-pub(crate) trait ReadKind: Kind {
-    /// Reads the options of a stage.
-    fn read(&self, table: &Table, faults: &mut Vec<Diagnostic>) -> Option<Box<dyn Ready>>;
+/// Options with their values as TOML.
+pub(crate) type Resolved = Vec<(&'static str, String)>;
+
+/// Options that are read and right, and what they build.
+pub(crate) struct Ready<C, T> {
+    pub common: C,
+    pub resolved: Resolved,
+    pub build: Builder<T>,
 }
 
-/// A stage whose options are read and right.
-pub(crate) trait Ready: Send {
-    fn resolved(&self) -> Vec<(&'static str, String)>;
-    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<Box<dyn Node>, StageError>;
+/// Builds a stage or a probe; takes its name in the config.
+pub(crate) type Builder<T> = Box<dyn FnOnce(&str, &mut Build<'_>) -> Result<T, StageError> + Send>;
+pub(crate) type ReadyStage = Ready<StageKeys, Box<dyn Node>>;
+pub(crate) type ReadyProbe = Ready<EvalKeys, Box<dyn Probe>>;
+
+/// A kind and how its table is read. `R` is what comes of it.
+pub(crate) struct Entry<R> {
+    pub kind: Kind,
+    pub read: fn(&Table, &mut Vec<Diagnostic>) -> Option<R>,
 }
 
-struct Typed<K>(PhantomData<fn() -> K>);
-
-struct TypedReady<K: StageKind>(K::Options);
-
-impl<K: StageKind> Kind for Typed<K> {
-    fn name(&self) -> &'static str {
-        K::KIND
-    }
-
-    fn about(&self) -> &'static str {
-        K::ABOUT
-    }
-
-    fn options(&self) -> Vec<OptionSpec> {
-        K::Options::specs()
-    }
-
-    fn input(&self) -> Option<Port> {
-        Port::of::<K::In>()
-    }
-
-    fn output(&self) -> Option<Port> {
-        Port::of::<K::Out>()
-    }
-
-    fn capacity(&self) -> usize {
-        K::CAPACITY
-    }
+/// A table that belongs to no stage, and how it is read: it is published by its options' type.
+pub(crate) struct Section {
+    pub kind: Kind,
+    pub read: fn(&str, &Table, &Services, &mut Vec<Diagnostic>) -> Option<Resolved>,
 }
 
-impl<K: StageKind> ReadKind for Typed<K> {
-    fn read(&self, table: &Table, faults: &mut Vec<Diagnostic>) -> Option<Box<dyn Ready>> {
-        let options: K::Options = read(format!("stage `{}`", K::KIND), table, STAGE_KEYS, faults)?;
-        Some(Box::new(TypedReady::<K>(options)))
+fn read_stage<K: StageKind>(table: &Table, faults: &mut Vec<Diagnostic>) -> Option<ReadyStage> {
+    let what = format!("stage `{}`", K::KIND);
+    let (mut common, options) = read::<StageKeys, K::Options>(what, table, faults)?;
+    if common.capacity == 0 {
+        common.capacity = K::CAPACITY;
     }
+    let resolved = options.resolved();
+    Some(Ready { common, resolved, build: Box::new(move |_, build| Ok(node(K::build(options, build)?))) })
 }
 
-impl<K: StageKind> Ready for TypedReady<K> {
-    fn resolved(&self) -> Vec<(&'static str, String)> {
-        self.0.resolved()
+fn read_probe<K: ProbeKind>(table: &Table, faults: &mut Vec<Diagnostic>) -> Option<ReadyProbe> {
+    let what = format!("eval `{}`", K::KIND);
+    let (mut common, options) = read::<EvalKeys, K::Options>(what, table, faults)?;
+    if common.name.is_empty() {
+        common.name = K::KIND.to_owned();
     }
-
-    fn build(self: Box<Self>, build: &mut Build<'_>) -> Result<Box<dyn Node>, StageError> {
-        Ok(node(K::build(self.0, build)?))
-    }
+    let resolved = options.resolved();
+    Some(Ready { common, resolved, build: Box::new(move |name, build| K::build(options, name, build)) })
 }
 
-/// Reads a table into options, adding what is wrong to `faults`.
-pub(crate) fn read<O: Options>(
-    what: String,
+fn read_section<O: Options>(
+    name: &str,
     table: &Table,
-    common: &[&'static str],
+    sections: &Services,
     faults: &mut Vec<Diagnostic>,
-) -> Option<O> {
-    let mut reader = TableReader::new(what, &table.at, &table.entries, common);
+) -> Option<Resolved> {
+    let options: O = read_table(format!("[{name}]"), table, faults)?;
+    let resolved = options.resolved();
+    sections.publish(std::sync::Arc::new(options));
+    Some(resolved)
+}
+
+/// Reads the table of a kind: what all have, and its own options.
+fn read<C: Options, O: Options>(what: String, table: &Table, faults: &mut Vec<Diagnostic>) -> Option<(C, O)> {
+    let mut reader = TableReader::new(what, &table.at, &table.entries, &["kind"]);
+    let (options, common) = (O::read(&mut reader), C::read(&mut reader));
+    sound(reader, faults).then_some((common?, options?))
+}
+
+/// Reads a table that has no kind.
+pub(crate) fn read_table<O: Options>(what: String, table: &Table, faults: &mut Vec<Diagnostic>) -> Option<O> {
+    let mut reader = TableReader::new(what, &table.at, &table.entries, &[]);
     let options = O::read(&mut reader);
+    sound(reader, faults).then_some(options?)
+}
+
+fn sound(reader: TableReader<'_>, faults: &mut Vec<Diagnostic>) -> bool {
     let found = reader.finish();
     let sound = found.is_empty();
     faults.extend(found);
-    options.filter(|_| sound)
-}
-
-/// A kind of probe, its types forgotten.
-pub(crate) trait AnyProbeKind: Send + Sync {
-    fn name(&self) -> &'static str;
-    fn about(&self) -> &'static str;
-    fn options(&self) -> Vec<OptionSpec>;
-    fn read(&self, table: &Table, faults: &mut Vec<Diagnostic>) -> Option<Box<dyn ReadyProbe>>;
-}
-
-pub(crate) trait ReadyProbe: Send {
-    fn resolved(&self) -> Vec<(&'static str, String)>;
-    fn build(self: Box<Self>, name: &str, build: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError>;
-}
-
-struct TypedReadyProbe<K: ProbeKind>(K::Options);
-
-impl<K: ProbeKind> AnyProbeKind for Typed<K> {
-    fn name(&self) -> &'static str {
-        K::KIND
-    }
-
-    fn about(&self) -> &'static str {
-        K::ABOUT
-    }
-
-    fn options(&self) -> Vec<OptionSpec> {
-        K::Options::specs()
-    }
-
-    fn read(&self, table: &Table, faults: &mut Vec<Diagnostic>) -> Option<Box<dyn ReadyProbe>> {
-        let options: K::Options = read(format!("eval `{}`", K::KIND), table, EVAL_KEYS, faults)?;
-        Some(Box::new(TypedReadyProbe::<K>(options)))
-    }
-}
-
-impl<K: ProbeKind> ReadyProbe for TypedReadyProbe<K> {
-    fn resolved(&self) -> Vec<(&'static str, String)> {
-        self.0.resolved()
-    }
-
-    fn build(self: Box<Self>, name: &str, build: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
-        K::build(self.0, name, build)
-    }
-}
-
-/// A table that belongs to no stage, its type forgotten.
-pub(crate) trait AnySection: Send + Sync {
-    fn name(&self) -> &'static str;
-    fn options(&self) -> Vec<OptionSpec>;
-    /// Reads the table and publishes it in `sections`; returns the resolved options.
-    fn read(
-        &self,
-        table: &Table,
-        sections: &Services,
-        faults: &mut Vec<Diagnostic>,
-    ) -> Option<Vec<(&'static str, String)>>;
-}
-
-struct Section<O> {
-    name: &'static str,
-    options: PhantomData<fn() -> O>,
-}
-
-impl<O: Options> AnySection for Section<O> {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn options(&self) -> Vec<OptionSpec> {
-        O::specs()
-    }
-
-    fn read(
-        &self,
-        table: &Table,
-        sections: &Services,
-        faults: &mut Vec<Diagnostic>,
-    ) -> Option<Vec<(&'static str, String)>> {
-        let options: O = read(format!("[{}]", self.name), table, &[], faults)?;
-        let resolved = options.resolved();
-        sections.publish(std::sync::Arc::new(options));
-        Some(resolved)
-    }
+    sound
 }
 
 /// A named set of settings.
@@ -218,9 +156,9 @@ pub struct Preset {
 /// The kinds of stages, probes, sections and presets that a program knows.
 #[derive(Default)]
 pub struct Registry {
-    pub(crate) stages: Vec<Box<dyn ReadKind>>,
-    pub(crate) probes: Vec<Box<dyn AnyProbeKind>>,
-    pub(crate) sections: Vec<Box<dyn AnySection>>,
+    pub(crate) stages: Vec<Entry<ReadyStage>>,
+    pub(crate) probes: Vec<Entry<ReadyProbe>>,
+    pub(crate) sections: Vec<Section>,
     presets: Vec<Preset>,
 }
 
@@ -233,21 +171,30 @@ impl Registry {
     /// Adds a kind of stage.
     #[must_use]
     pub fn stage<K: StageKind>(mut self) -> Self {
-        self.stages.push(Box::new(Typed::<K>(PhantomData)));
+        let mut options = [K::Options::specs(), StageKeys::specs()].concat();
+        if let Some(capacity) = options.last_mut() {
+            capacity.default = Some(K::CAPACITY.to_string());
+        }
+        let (input, output) = (Port::of::<K::In>(), Port::of::<K::Out>());
+        let kind = Kind { name: K::KIND, about: K::ABOUT, options, input, output, capacity: K::CAPACITY };
+        self.stages.push(Entry { kind, read: read_stage::<K> });
         self
     }
 
     /// Adds a kind of probe, the value of `kind` in an `[[eval]]` table.
     #[must_use]
     pub fn probe<K: ProbeKind>(mut self) -> Self {
-        self.probes.push(Box::new(Typed::<K>(PhantomData)));
+        let options = [K::Options::specs(), EvalKeys::specs()].concat();
+        let kind = Kind { name: K::KIND, about: K::ABOUT, options, input: None, output: None, capacity: 0 };
+        self.probes.push(Entry { kind, read: read_probe::<K> });
         self
     }
 
     /// Adds a table such as `[model]`, which stages ask for by its options' type.
     #[must_use]
-    pub fn section<O: Options>(mut self, name: &'static str) -> Self {
-        self.sections.push(Box::new(Section::<O> { name, options: PhantomData }));
+    pub fn section<O: Options>(mut self, name: &'static str, about: &'static str) -> Self {
+        let kind = Kind { name, about, options: O::specs(), input: None, output: None, capacity: 0 };
+        self.sections.push(Section { kind, read: read_section::<O> });
         self
     }
 
@@ -259,18 +206,18 @@ impl Registry {
     }
 
     /// The kinds of stages, in the order of listing.
-    pub fn stages(&self) -> impl Iterator<Item = &dyn Kind> {
-        self.stages.iter().map(|kind| &**kind as &dyn Kind)
+    pub fn stages(&self) -> impl Iterator<Item = &Kind> {
+        self.stages.iter().map(|entry| &entry.kind)
     }
 
-    /// Name, help and options of each kind of probe.
-    pub fn probes(&self) -> impl Iterator<Item = (&'static str, &'static str, Vec<OptionSpec>)> {
-        self.probes.iter().map(|kind| (kind.name(), kind.about(), kind.options()))
+    /// The kinds of probes.
+    pub fn probes(&self) -> impl Iterator<Item = &Kind> {
+        self.probes.iter().map(|entry| &entry.kind)
     }
 
-    /// Name and options of each other table.
-    pub fn sections(&self) -> impl Iterator<Item = (&'static str, Vec<OptionSpec>)> {
-        self.sections.iter().map(|section| (section.name(), section.options()))
+    /// The tables that belong to no stage, `[run]` first.
+    pub fn tables(&self) -> Vec<&Kind> {
+        std::iter::once(run_table()).chain(self.sections.iter().map(|section| &section.kind)).collect()
     }
 
     /// The presets.
@@ -282,12 +229,22 @@ impl Registry {
     pub fn preset(&self, name: &str) -> Option<&Preset> {
         self.presets.iter().find(|preset| preset.name == name)
     }
+}
 
-    pub(crate) fn kind(&self, name: &str) -> Option<&dyn ReadKind> {
-        self.stages.iter().find(|kind| kind.name() == name).map(|kind| &**kind)
-    }
+/// What people read about `[run]`, which the engine itself reads.
+fn run_table() -> &'static Kind {
+    static RUN: LazyLock<Kind> = LazyLock::new(|| Kind {
+        name: "run",
+        about: "what concerns the run as a whole",
+        options: RunOptions::specs(),
+        input: None,
+        output: None,
+        capacity: 0,
+    });
+    &RUN
+}
 
-    pub(crate) fn probe_kind(&self, name: &str) -> Option<&dyn AnyProbeKind> {
-        self.probes.iter().find(|kind| kind.name() == name).map(|kind| &**kind)
-    }
+/// The entry of this kind.
+pub(crate) fn find<'a, R>(entries: &'a [Entry<R>], name: &str) -> Option<&'a Entry<R>> {
+    entries.iter().find(|entry| entry.kind.name == name)
 }

@@ -11,7 +11,7 @@ use crate::error::{RunError, StageError};
 use crate::ledger::Ledger;
 use crate::meter::{Meter, StageReport};
 use crate::probe::{Measurement, Moment, Phase, Probe, SideRun};
-use crate::registry::Registry;
+use crate::registry::{EvalKeys, Registry};
 use crate::run_dir::RunDir;
 use crate::services::Services;
 use crate::stage::{Build, Item, Nothing, Pass, Position};
@@ -187,12 +187,10 @@ impl Pipeline {
                 side: Some(side.clone()),
                 sections: &plan.sections,
             };
-            let probe = eval.ready.build(&eval.name, &mut build).map_err(|error| RunError::Stage {
-                stage: format!("eval {}", eval.name),
-                epoch: None,
-                error,
-            })?;
-            probes.push(ProbeSlot { name: eval.name, every: eval.every, probe });
+            let EvalKeys { name, every } = eval.ready.common;
+            let built = (eval.ready.build)(&name, &mut build);
+            let probe = built.map_err(|error| RunError::Stage { stage: format!("eval {name}"), epoch: None, error })?;
+            probes.push(ProbeSlot { name, every, probe });
         }
         let ledger = Ledger::open(Some(&dir.join("skipped.jsonl")), plan.run.max_skipped)
             .map_err(|e| RunError::Folder(e.to_string()))?;
@@ -384,8 +382,8 @@ pub(crate) fn build_stages(
             side: side.clone(),
             sections: &plan.sections,
         };
-        let node = stage.ready.build(&mut build).map_err(|error| (stage.kind.to_owned(), error))?;
-        slots.push(Slot { kind: stage.kind, capacity: stage.capacity, node, meter: Arc::default() });
+        let node = (stage.ready.build)(stage.kind, &mut build).map_err(|error| (stage.kind.to_owned(), error))?;
+        slots.push(Slot { kind: stage.kind, capacity: stage.ready.common.capacity, node, meter: Arc::default() });
     }
     Ok(slots)
 }

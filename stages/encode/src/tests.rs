@@ -267,7 +267,7 @@ impl Stage<Flow<Encoded>, Nothing> for Sink {
 /// Runs three epochs in a folder; what was seen, or the error.
 fn run(dir: &Path, name: &str, pictures: &str, encode: &str, sink: &str) -> Result<Seen, String> {
     let registry = Registry::new().stage::<Pictures>().stage::<Fake>().stage::<Encode>().stage::<Sink>();
-    let registry = Arc::new(registry.section::<ModelOptions>("model"));
+    let registry = Arc::new(registry.section::<ModelOptions>("model", "the checkpoint"));
     let text = format!(
         "[run]\nname = \"{name}\"\nseed = 7\nepochs = 3\ndevice = \"cpu\"\n[model]\nweights = \"model\"\n\
          [[stage]]\nkind = \"pictures\"\n{pictures}\n[[stage]]\n{encode}\n[[stage]]\nkind = \"sink\"\n{sink}\n"

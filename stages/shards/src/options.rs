@@ -58,4 +58,8 @@ impl OptionValue for CaptionSource {
             Self::Json(field) => format!("json:{field}").show(),
         }
     }
+
+    fn schema() -> pipeline_engine::options::Schema {
+        serde_json::json!({ "type": "string", "pattern": "^(txt|json:.+)$" })
+    }
 }

@@ -115,7 +115,8 @@ fn run(dir: &Path, resume: bool, toy: &str, train: &str, stop_in: u32) -> Result
         "[run]\nepochs = 3\ndevice = \"cpu\"\n[model]\nweights = \"start\"\n[[stage]]\nkind = \"toy\"\n{toy}\n\
          [[stage]]\nkind = \"train\"\nlr = 1e-3\n{train}\n[[eval]]\nkind = \"cosine\"\nname = \"cosine\"\n"
     );
-    let registry = Registry::new().section::<ModelOptions>("model").stage::<Toy>().stage::<TrainKind>();
+    let registry =
+        Registry::new().section::<ModelOptions>("model", "the checkpoint").stage::<Toy>().stage::<TrainKind>();
     let registry = Arc::new(registry.probe::<Cosine>());
     let config = Config::parse("test.toml", text, dir.to_owned()).map_err(|f| panic!("{f:?}")).unwrap();
     let plan = check(&config, &registry).map_err(|f| panic!("{f:?}")).unwrap();
