@@ -9,10 +9,10 @@ use crate::commands::Command;
 #[command(
     version,
     after_help = "Examples:
-  pipeline run pipeline.toml
-  pipeline run pipeline.toml --preset paper --set run.epochs=5
+  pipeline init --weights models/clip --shards 'data/train-{000..099}.tar'
   pipeline check pipeline.toml --set stage.pairs.on=wgpu
-  pipeline stages
+  pipeline profile pipeline.toml
+  pipeline run pipeline.toml --preset paper --set run.epochs=5
 
 Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 130 interrupted."
 )]

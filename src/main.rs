@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod look;
 mod report;
 mod show;
 mod stages;
@@ -24,7 +25,8 @@ mod exit {
 fn main() -> ExitCode {
     hush_vulkan();
     let cli = cli::Cli::parse();
-    show::start_log(cli.quiet);
+    // A profile trains, but nobody wants to read how.
+    show::start_log(cli.quiet || matches!(cli.command, commands::Command::Profile(_)));
     let context = Context { registry: Arc::new(stages::registry()), quiet: cli.quiet };
     match cli.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,

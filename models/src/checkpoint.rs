@@ -278,6 +278,11 @@ impl Checkpoint {
         }
     }
 
+    /// The type that a tensor is stored in, as safetensors names it (`F16`); none where it is missing.
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        self.places.get(name).map(|place| format!("{:?}", place.dtype))
+    }
+
     /// Whether the files hold this tensor.
     pub fn contains(&self, name: &str) -> bool {
         self.places.contains_key(name)

@@ -1,7 +1,12 @@
 //! The commands: one file each, with its arguments and what it does.
 
 mod check;
+mod completions;
 mod graph;
+mod init;
+mod inspect;
+mod pack;
+mod profile;
 mod questions;
 mod eval;
 pub mod run;
@@ -17,13 +22,19 @@ use pipeline_engine::{Config, Diagnostic, Plan, Registry, RunError};
 /// What the program can be asked to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    Run(run::Arguments),
+    Init(init::Arguments),
     Check(check::Arguments),
     Graph(graph::Arguments),
+    Profile(profile::Arguments),
+    Run(run::Arguments),
+    Inspect(inspect::Arguments),
+    Pack(pack::Arguments),
     Questions(questions::Arguments),
     Eval(eval::Arguments),
     Stages(stages::Arguments),
     Schema(schema::Arguments),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// What every command may use.
@@ -40,11 +51,17 @@ impl Command {
         match self {
             Self::Run(arguments) => arguments.run(context),
             Self::Check(arguments) => arguments.run(context),
+            Self::Profile(arguments) => arguments.run(context),
             Self::Graph(arguments) => arguments.run(context),
             Self::Questions(arguments) => arguments.run(context),
             Self::Eval(arguments) => arguments.run(context),
             Self::Stages(arguments) => arguments.run(context),
             Self::Schema(arguments) => arguments.run(context),
+            Self::Init(arguments) => arguments.run(context),
+            Self::Pack(arguments) => arguments.run(context),
+            Self::Inspect(arguments) => arguments.run(context),
+            Self::Completions(arguments) => arguments.run(),
+            Self::Man(arguments) => arguments.run(),
         }
     }
 }

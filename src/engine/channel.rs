@@ -18,6 +18,7 @@ pub struct Stopped;
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     raised: AtomicBool,
+    cut: AtomicBool,
     first: Mutex<Option<(usize, StageError)>>,
 }
 
@@ -32,6 +33,17 @@ impl Stop {
             lock(&self.first).get_or_insert((stage, error));
         }
         self.raised.store(true, Relaxed);
+    }
+
+    /// Ends the epoch early on purpose: nobody failed.
+    pub fn cut(&self) {
+        self.cut.store(true, Relaxed);
+        self.raised.store(true, Relaxed);
+    }
+
+    /// Whether it was ended early on purpose.
+    pub fn was_cut(&self) -> bool {
+        self.cut.load(Relaxed)
     }
 
     pub fn take(&self) -> Option<(usize, StageError)> {

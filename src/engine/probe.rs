@@ -186,10 +186,12 @@ impl SideRun {
             stop: &stop,
             interrupt: &self.interrupt,
         };
-        runner::run_pass::<T>(&mut slots, &context, Some(each)).map_err(|(kind, error)| match error {
-            StageError::Interrupted => StageError::Interrupted,
-            error => StageError::msg(format!("{kind}: {error}")),
-        })?;
+        runner::run_pass::<T>(&mut slots, &context, Some(each), &mut |_, _| {}).map_err(
+            |(kind, error)| match error {
+                StageError::Interrupted => StageError::Interrupted,
+                error => StageError::msg(format!("{kind}: {error}")),
+            },
+        )?;
         Ok(ledger.by_reason())
     }
 }

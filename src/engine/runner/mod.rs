@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::channel::{Capacity, Inlet, Stop, lock};
 use crate::check::Plan;
@@ -61,10 +61,10 @@ options! {
 
 /// A stage in its place.
 pub(crate) struct Slot {
-    kind: &'static str,
-    capacity: usize,
-    node: Box<dyn Node>,
-    meter: Arc<Meter>,
+    pub kind: &'static str,
+    pub capacity: usize,
+    pub node: Box<dyn Node>,
+    pub meter: Arc<Meter>,
 }
 
 struct ProbeSlot {
@@ -287,7 +287,7 @@ impl Pipeline {
             &mut slots,
             &context,
             None,
-            &mut |from| {
+            &mut |from, _| {
                 watch(Event::EpochStarted { epoch, from });
             },
             &self.handle,
@@ -348,7 +348,7 @@ pub(crate) struct PassContext<'a> {
 }
 
 impl<'a> PassContext<'a> {
-    fn pass(&self, meter: &'a Meter) -> Pass<'a> {
+    pub fn pass(&self, meter: &'a Meter) -> Pass<'a> {
         Pass {
             epoch: self.epoch,
             epochs: self.run.epochs,
@@ -390,21 +390,25 @@ pub(crate) fn build_stages(
 
 type Failure = (String, StageError);
 
+/// Told which stage an epoch begins with, and the meters of those that run.
+pub(crate) type Started<'a> = &'a mut dyn FnMut(&'static str, &[Arc<Meter>]);
+
 /// Runs one epoch; with `each`, what leaves the last stage goes there.
 pub(crate) fn run_pass<T: Item>(
     slots: &mut [Slot],
     context: &PassContext<'_>,
     each: Option<&mut (dyn FnMut(T) -> Result<(), StageError> + Send)>,
+    started: Started<'_>,
 ) -> Result<Vec<StageReport>, Failure> {
     let handle = Handle { interrupt: Arc::default(), meters: Arc::default() };
-    run_watched(slots, context, each, &mut |_| {}, &handle)
+    run_watched(slots, context, each, started, &handle)
 }
 
 fn run_watched<T: Item>(
     slots: &mut [Slot],
     context: &PassContext<'_>,
     each: Option<&mut (dyn FnMut(T) -> Result<(), StageError> + Send)>,
-    started: &mut dyn FnMut(&'static str),
+    started: Started<'_>,
     handle: &Handle,
 ) -> Result<Vec<StageReport>, Failure> {
     for slot in slots.iter_mut() {
@@ -420,11 +424,10 @@ fn run_watched<T: Item>(
             break;
         }
     }
-    started(slots[first].kind);
     let meters: Vec<Arc<Meter>> = slots.iter().map(|slot| slot.meter.clone()).collect();
+    started(slots[first].kind, &meters[first..]);
     *lock(&handle.meters) = slots[first..].iter().map(|slot| (slot.kind, slot.meter.clone())).collect();
     let kinds: Vec<&'static str> = slots.iter().map(|slot| slot.kind).collect();
-    let workers: Vec<usize> = slots.iter().map(|slot| slot.node.workers()).collect();
     let collector = Arc::new(Meter::default());
     let count = slots.len();
     let collecting = each.is_some();
@@ -461,13 +464,22 @@ fn run_watched<T: Item>(
     let wall = began.elapsed();
 
     if context.stop.raised() {
-        let (index, error) = context.stop.take().unwrap_or_else(|| {
+        let failed = context.stop.take();
+        if failed.is_none() && context.stop.was_cut() {
+            return Ok(reports(slots, context, first, wall));
+        }
+        let (index, error) = failed.unwrap_or_else(|| {
             (count, StageError::msg("a stage stopped reading before its input ended; this is a fault of the program"))
         });
         return Err((kinds.get(index).or(kinds.last()).copied().unwrap_or("pipeline").to_owned(), error));
     }
-    let mut reports: Vec<StageReport> =
-        (first..count).map(|index| meters[index].report(kinds[index], context.epoch, workers[index], wall)).collect();
+    Ok(reports(slots, context, first, wall))
+}
+
+/// What each stage did in the epoch that took `wall`.
+fn reports(slots: &[Slot], context: &PassContext<'_>, first: usize, wall: Duration) -> Vec<StageReport> {
+    let report = |slot: &Slot| slot.meter.report(slot.kind, context.epoch, slot.node.workers(), wall);
+    let mut reports: Vec<StageReport> = slots[first..].iter().map(report).collect();
     StageReport::mark_limiting(&mut reports);
-    Ok(reports)
+    reports
 }

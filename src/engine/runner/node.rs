@@ -1,8 +1,9 @@
 //! A stage with its types forgotten, wired and started.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::Scope;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use crate::channel::{Capacity, Inlet, Outlet, Stop, edge};
 use crate::error::StageError;
 use crate::meter::{Meter, add};
 use crate::ordered::Ordered;
-use crate::stage::{Built, Item, Map, Pass, Position, Stage};
+use crate::stage::{Built, Item, Map, Nothing, Pass, Position, Stage};
 
 /// An [`Inlet`] whose type only the two stages beside it know.
 pub(crate) type AnyInlet = Box<dyn Any + Send>;
@@ -37,6 +38,12 @@ pub(crate) trait Node: Send {
         wiring: Wiring,
         input: Option<AnyInlet>,
     ) -> Option<AnyInlet>;
+    /// Whether it runs `workers` wide.
+    fn is_map(&self) -> bool;
+    /// Whether anything leaves it.
+    fn gives(&self) -> bool;
+    /// Keeps what leaves it in memory, for [`Rig`](crate::rig::Rig).
+    fn collector(&self) -> Collect;
     fn position(&self) -> Option<Position>;
     fn subject(&self) -> Option<Arc<dyn Any + Send + Sync>>;
     fn finish(&mut self, pass: &Pass<'_>) -> Result<(), StageError>;
@@ -120,6 +127,18 @@ impl<I: Item, O: Item> Node for StageNode<I, O> {
         next
     }
 
+    fn is_map(&self) -> bool {
+        false
+    }
+
+    fn gives(&self) -> bool {
+        TypeId::of::<O>() != TypeId::of::<Nothing>()
+    }
+
+    fn collector(&self) -> Collect {
+        collect::<O>
+    }
+
     fn position(&self) -> Option<Position> {
         self.stage.position()
     }
@@ -165,6 +184,18 @@ impl<I: Item, O: Item> Node for MapNode<I, O> {
         next
     }
 
+    fn is_map(&self) -> bool {
+        true
+    }
+
+    fn gives(&self) -> bool {
+        TypeId::of::<O>() != TypeId::of::<Nothing>()
+    }
+
+    fn collector(&self) -> Collect {
+        collect::<O>
+    }
+
     fn position(&self) -> Option<Position> {
         None
     }
@@ -176,6 +207,60 @@ impl<I: Item, O: Item> Node for MapNode<I, O> {
     fn finish(&mut self, _pass: &Pass<'_>) -> Result<(), StageError> {
         Ok(())
     }
+}
+
+/// Keeps what comes through an inlet until it is told that this is enough of so many bytes.
+pub(crate) type Collect = fn(AnyInlet, &Meter, &dyn Fn(usize) -> bool) -> Kept;
+
+/// Items that left a stage and wait for the next one, in memory.
+pub(crate) struct Kept {
+    /// How many.
+    pub count: usize,
+    /// Items that the stage had taken when it gave the last of these.
+    pub took: u64,
+    /// Whether the stage was stopped because this was enough.
+    pub cut: bool,
+    feed: ToFeed,
+}
+
+/// Sends until all is sent or it is told to end.
+pub(crate) type Feed = Box<dyn FnOnce(&dyn Fn() -> bool) + Send>;
+type Fed = (AnyInlet, Feed);
+type ToFeed = Box<dyn FnOnce(Capacity, Arc<Meter>, Arc<Stop>) -> Fed + Send>;
+
+impl Kept {
+    /// The inlet of an edge, and what fills it.
+    pub fn feed(self, room: Capacity, to: Arc<Meter>, stop: Arc<Stop>) -> Fed {
+        (self.feed)(room, to, stop)
+    }
+}
+
+fn collect<O: Item>(inlet: AnyInlet, from: &Meter, enough: &dyn Fn(usize) -> bool) -> Kept {
+    let (mut items, mut bytes, mut took, mut cut): (Vec<O>, usize, u64, bool) = (Vec::new(), 0, 0, false);
+    if let Ok(mut inlet) = inlet.downcast::<Inlet<O>>() {
+        while let Ok(Some(item)) = inlet.recv() {
+            took = from.items_in.load(Relaxed);
+            bytes += item.bytes();
+            items.push(item);
+            cut = enough(bytes);
+            if cut {
+                break;
+            }
+        }
+    }
+    let count = items.len();
+    let feed = move |room: Capacity, to: Arc<Meter>, stop: Arc<Stop>| -> Fed {
+        let (mut outlet, inlet) = edge::<O>(room, Arc::default(), to, stop);
+        let feed = move |over: &dyn Fn() -> bool| {
+            for item in items {
+                if over() || outlet.send(item).is_err() {
+                    break;
+                }
+            }
+        };
+        (Box::new(inlet), Box::new(feed))
+    };
+    Kept { count, took, cut, feed: Box::new(feed) }
 }
 
 /// A thread with the stage's name, so that profilers and debuggers show it.

@@ -21,7 +21,7 @@ use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::{ArrowError, Schema};
+use arrow_schema::{ArrowError, Metadata, Schema};
 use stage_items::{CachedSample, ShardFault};
 
 /// Grows when a file of the version before can no longer be read.
@@ -55,9 +55,10 @@ pub(crate) struct Entry {
     pub fault: Option<ShardFault>,
 }
 
-/// Why a file cannot be used.
+/// Why a file of a cache cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum EntryFault {
+#[allow(missing_docs)] // each variant is its message
+pub enum EntryFault {
     #[error("it was made for another version of the shard")]
     Stale,
     #[error("it is damaged or no file of this cache: {0}")]
@@ -164,6 +165,12 @@ impl Entry {
 
     /// As [`Entry::read`], of a file in memory.
     pub fn from_bytes(bytes: &[u8], key: &EntryKey) -> Result<Self, EntryFault> {
+        let fits = |metadata: &Metadata| key.metadata().iter().all(|(name, value)| metadata.get(name) == Some(value));
+        Ok(Self::parse(bytes, fits)?.1)
+    }
+
+    /// The metadata and the content of a sealed file, if the metadata is wanted.
+    fn parse(bytes: &[u8], wanted: impl Fn(&Metadata) -> bool) -> Result<(Metadata, Self), EntryFault> {
         let Some(sealed) = bytes.len().checked_sub(SEAL + TRAILER) else {
             return Err(EntryFault::Damaged("it is cut"));
         };
@@ -175,13 +182,64 @@ impl Entry {
         let mut reader = FileReader::try_new(Cursor::new(bytes), None)?;
         let schema = reader.schema();
         let metadata = schema.metadata();
-        if key.metadata().iter().any(|(name, value)| metadata.get(name) != Some(value)) {
+        if !wanted(metadata) {
             return Err(EntryFault::Stale);
         }
         let fault = metadata.get("fault").map(|reason| ShardFault { reason: reason.clone(), permanent: true });
         let batch = reader.next().ok_or(EntryFault::Damaged("it has no rows"))??;
         let samples = samples(&batch).ok_or(EntryFault::Damaged("its columns are not those of this cache"))?;
-        Ok(Self { samples, fault })
+        Ok((metadata.clone(), Self { samples, fault }))
+    }
+}
+
+/// What a file of a feature cache says of itself.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct EntryInfo {
+    /// Of encoder, preprocessing and the options that shape the encoder's input.
+    pub fingerprint: String,
+    /// The shard that it was made of.
+    pub shard: String,
+    /// Which version of the shard.
+    pub identity: String,
+    /// Samples, usable or not.
+    pub rows: usize,
+    /// Width of a feature; none where no sample was usable.
+    pub dim: Option<usize>,
+    /// Captions of all samples.
+    pub captions: usize,
+    /// Samples that were given up: key, stage, reason.
+    pub skipped: Vec<(String, String, String)>,
+    /// What is wrong with the shard itself.
+    pub fault: Option<String>,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+impl EntryInfo {
+    /// Reads a file of a cache, whatever encoder and shard it was made of.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or is no file of a feature cache.
+    pub fn open(path: &Path) -> Result<Self, EntryFault> {
+        let bytes = std::fs::read(path)?;
+        let format = format!("features/{VERSION}");
+        let (metadata, entry) = Entry::parse(&bytes, |metadata| metadata.get("format") == Some(&format))?;
+        let text = |name: &str| metadata.get(name).cloned().unwrap_or_default();
+        let skipped = entry.samples.iter().filter_map(|sample| {
+            let (stage, reason) = sample.outcome.as_ref().err()?;
+            Some((sample.key.to_string(), stage.to_string(), reason.to_string()))
+        });
+        Ok(Self {
+            fingerprint: text("fingerprint"),
+            shard: text("shard"),
+            identity: text("identity"),
+            rows: entry.samples.len(),
+            dim: entry.samples.iter().find_map(|sample| sample.outcome.as_ref().ok().map(|feature| feature.len())),
+            captions: entry.samples.iter().map(|sample| sample.captions.len()).sum(),
+            skipped: skipped.collect(),
+            fault: entry.fault.map(|fault| fault.reason),
+            bytes: bytes.len() as u64,
+        })
     }
 }
 

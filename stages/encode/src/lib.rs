@@ -21,6 +21,7 @@ mod tests;
 
 pub use cache::{CacheError, FeatureCache};
 pub use encoder::{EncodeError, Encoder};
+pub use entry::{EntryFault, EntryInfo};
 pub use onnx::OnnxEncoder;
 pub use stage::{Encode, EncodeOptions, EncoderKind};
 pub use vit::VitEncoder;

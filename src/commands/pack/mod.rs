@@ -1,0 +1,295 @@
+//! `pipeline pack`
+
+mod sources;
+mod writer;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{IsTerminal, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use pipeline_engine::{rng::Draw, write_atomically};
+use rand::seq::SliceRandom;
+use serde_json::json;
+
+use super::{Context, Failure};
+use crate::look::size;
+use crate::show;
+use sources::{Columns, Row};
+use writer::Shards;
+
+/// Pack pictures and captions into WebDataset shards.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline pack annotations/captions_train2017.json --images train2017 --out shards --prefix train
+  pipeline pack pairs.csv --image-column file --caption-column text --out shards
+  pipeline pack photos/ --out shards --seed 1
+
+The same input gives the same bytes. Rows that cannot be used are named in PREFIX-skipped.jsonl.")]
+pub struct Arguments {
+    /// COCO captions (.json), a table (.csv, .tsv, .jsonl), or a folder of pictures, each with a .txt beside it.
+    source: PathBuf,
+    /// Folder that the shards go into.
+    #[arg(long, short)]
+    out: PathBuf,
+    /// Folder that the paths of pictures start from; else that of the source.
+    #[arg(long)]
+    images: Option<PathBuf>,
+    /// Shards are called PREFIX-000000.tar and so on.
+    #[arg(long, default_value = "train")]
+    prefix: String,
+    /// Most samples of a shard.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
+    max_count: u64,
+    /// Most bytes of a shard: 500MB, 2G.
+    #[arg(long, default_value = "500MB", value_parser = bytes)]
+    max_size: u64,
+    /// Column with the path of the picture.
+    #[arg(long)]
+    image_column: Option<String>,
+    /// Column with the caption.
+    #[arg(long)]
+    caption_column: Option<String>,
+    /// Shuffle the samples by this seed first; else they stay in their order.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Decode each picture whole, to find damaged ones now.
+    #[arg(long)]
+    verify: bool,
+    /// Replace shards of this prefix.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Lines of skipped rows that are shown.
+const SHOWN: usize = 10;
+/// What the stage `shards` takes by default.
+const MAX_CAPTION: usize = 4096;
+const MAX_PICTURE: u64 = 64 << 20;
+
+/// `500MB`, `2G`, `4096`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let factor: u64 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
+        "" => 1,
+        "k" => 1_000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        _ => return Err("write a number of bytes with K, M or G behind it, such as 500MB".into()),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0);
+    bytes.ok_or_else(|| "write a number of bytes above 0, such as 500MB".into())
+}
+
+/// A row that is not packed.
+struct Skipped {
+    row: String,
+    image: String,
+    reason: String,
+}
+
+impl Arguments {
+    pub fn run(&self, context: &Context) -> Result<(), Failure> {
+        if self.prefix.is_empty() || self.prefix.contains(['/', '\\', '*', '{', '}']) {
+            return Err(Failure::Usage(format!("--prefix {:?} is no plain name", self.prefix)));
+        }
+        Ok(self.pack(context.quiet)?)
+    }
+
+    fn pack(&self, quiet: bool) -> anyhow::Result<()> {
+        let columns = Columns { image: self.image_column.as_deref(), caption: self.caption_column.as_deref() };
+        let mut rows = sources::read(&self.source, self.images.as_deref(), &columns)?;
+        if rows.is_empty() {
+            bail!("{} has no pictures to pack", self.source.display());
+        }
+        if let Some(seed) = self.seed {
+            rows.shuffle(&mut Draw::new(seed, "pack.shuffle").rng());
+        }
+        let mut shards = Shards::open(&self.out, &self.prefix, self.max_count, self.max_size, self.force)?;
+        let mut progress = Progress::new(rows.len(), quiet);
+        let mut keys = HashSet::new();
+        let mut skipped = Vec::new();
+        for row in &rows {
+            match self.picture(row) {
+                Ok((picture, extension)) => {
+                    let key = unique(&mut keys, &row.key);
+                    let captions = row.captions.join("\n");
+                    shards.add(&key, &[(extension, &picture), ("txt", captions.as_bytes())])?;
+                }
+                Err(reason) => {
+                    skipped.push(Skipped { row: row.at.clone(), image: row.image.display().to_string(), reason })
+                }
+            }
+            progress.step(shards.bytes(), skipped.len());
+        }
+        progress.end();
+        if skipped.len() == rows.len() {
+            // Nothing is written; the first rows say why.
+            let first = skipped.first().map_or(String::new(), |s| format!("{}, {}: {}", s.row, s.image, s.reason));
+            bail!("none of the {} rows of {} can be packed; the first is {first}", rows.len(), self.source.display());
+        }
+        let packed = shards.finish()?;
+        self.write_down(&skipped)?;
+        show::say(&format!(
+            "{} samples in {} shards, {}: {}\n",
+            packed.samples,
+            packed.shards,
+            size(packed.bytes),
+            self.pattern(packed.shards)
+        ));
+        self.tell(&skipped);
+        Ok(())
+    }
+
+    /// The picture of a row and its extension, or why the row cannot be used.
+    fn picture(&self, row: &Row) -> Result<(Vec<u8>, &'static str), String> {
+        if row.captions.is_empty() {
+            return Err("it has no caption".into());
+        }
+        if let Some(long) = row.captions.iter().find(|caption| caption.len() > MAX_CAPTION) {
+            return Err(format!("a caption of {} bytes, more than {MAX_CAPTION}", long.len()));
+        }
+        if row.captions.iter().any(|caption| caption.contains('\0')) {
+            return Err("a caption holds a NUL byte".into());
+        }
+        let broken = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such picture".to_owned(),
+            _ => format!("the picture cannot be read: {error}"),
+        };
+        let length = std::fs::metadata(&row.image).map_err(broken)?.len();
+        if length > MAX_PICTURE {
+            return Err(format!("a picture of {}, more than {}", size(length), size(MAX_PICTURE)));
+        }
+        let bytes = std::fs::read(&row.image).map_err(broken)?;
+        let format = image::guess_format(&bytes).map_err(|_| "it is no JPEG, PNG or WebP picture".to_owned())?;
+        let extension = match format {
+            image::ImageFormat::Jpeg => "jpg",
+            image::ImageFormat::Png => "png",
+            image::ImageFormat::WebP => "webp",
+            other => return Err(format!("{other:?} pictures are not read here; convert it to JPEG, PNG or WebP")),
+        };
+        if self.verify {
+            image::load_from_memory_with_format(&bytes, format).map_err(|e| format!("it cannot be decoded: {e}"))?;
+        }
+        Ok((bytes, extension))
+    }
+
+    /// The shards as `urls` takes them.
+    fn pattern(&self, shards: usize) -> String {
+        let name = match shards {
+            1 => format!("{}-000000.tar", self.prefix),
+            n => format!("{}-{{000000..{:06}}}.tar", self.prefix, n - 1),
+        };
+        self.out.join(name).display().to_string()
+    }
+
+    fn skipped_path(&self) -> PathBuf {
+        self.out.join(format!("{}-skipped.jsonl", self.prefix))
+    }
+
+    fn write_down(&self, skipped: &[Skipped]) -> anyhow::Result<()> {
+        let path = self.skipped_path();
+        if skipped.is_empty() {
+            if path.exists() {
+                std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
+            }
+            return Ok(());
+        }
+        let line = |s: &Skipped| format!("{}\n", json!({ "row": s.row, "image": s.image, "reason": s.reason }));
+        let text: String = skipped.iter().map(line).collect();
+        write_atomically(&path, text.as_bytes()).with_context(|| path.display().to_string())
+    }
+
+    fn tell(&self, skipped: &[Skipped]) {
+        if skipped.is_empty() {
+            return;
+        }
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for skip in skipped {
+            *reasons.entry(&skip.reason).or_default() += 1;
+        }
+        eprintln!("{} rows were skipped, all named in {}:", skipped.len(), self.skipped_path().display());
+        for (reason, count) in reasons.iter().take(SHOWN) {
+            eprintln!("  {count:>6}  {reason}");
+        }
+        for skip in skipped.iter().take(SHOWN) {
+            eprintln!("  {}, {}: {}", skip.row, skip.image, skip.reason);
+        }
+        if skipped.len() > SHOWN {
+            eprintln!("  and {} more", skipped.len() - SHOWN);
+        }
+    }
+}
+
+/// A WebDataset key ends at the first dot of the file name; two samples never share one.
+fn unique(keys: &mut HashSet<String>, wanted: &str) -> String {
+    let mut key = wanted.to_owned();
+    let mut number = 2;
+    while !keys.insert(key.clone()) {
+        key = format!("{wanted}-{number}");
+        number += 1;
+    }
+    key
+}
+
+/// The key of a picture: its path below `root` without the extension.
+fn key_of(image: &Path, root: &Path) -> String {
+    let below = image.strip_prefix(root).ok().or_else(|| image.file_name().map(Path::new)).unwrap_or(image);
+    below.with_extension("").display().to_string().replace(['/', '\\', '.', ' '], "_")
+}
+
+/// A line on the terminal that counts.
+struct Progress {
+    total: usize,
+    done: usize,
+    shown: Option<Instant>,
+}
+
+impl Progress {
+    fn new(total: usize, quiet: bool) -> Self {
+        let shown = (!quiet && std::io::stderr().is_terminal()).then(Instant::now);
+        Self { total, done: 0, shown }
+    }
+
+    fn step(&mut self, bytes: u64, skipped: usize) {
+        self.done += 1;
+        let Some(last) = self.shown.filter(|last| last.elapsed() > Duration::from_millis(100)) else { return };
+        let _ = last;
+        let percent = 100 * self.done / self.total.max(1);
+        eprint!("\r{percent:>3} %  {} of {} rows, {}, {skipped} skipped ", self.done, self.total, size(bytes));
+        let _ = std::io::stderr().flush();
+        self.shown = Some(Instant::now());
+    }
+
+    fn end(&mut self) {
+        if self.shown.is_some() {
+            eprint!("\r{:70}\r", "");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        assert_eq!(bytes("500MB"), Ok(500_000_000));
+        assert_eq!(bytes("2G"), Ok(2_000_000_000));
+        assert_eq!(bytes("4096"), Ok(4096));
+        for wrong in ["", "0", "MB", "5 apples", "-1", "99999999999G"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_have_no_dots_and_are_never_shared() {
+        assert_eq!(key_of(Path::new("data/cats/a.b.jpg"), Path::new("data")), "cats_a_b");
+        assert_eq!(key_of(Path::new("/elsewhere/a.jpg"), Path::new("data")), "a");
+        let mut keys = HashSet::new();
+        let made: Vec<String> = ["a", "a", "a-2", "a"].iter().map(|key| unique(&mut keys, key)).collect();
+        assert_eq!(made, ["a", "a-2", "a-2-2", "a-3"]);
+    }
+}
