@@ -18,6 +18,10 @@ use crate::runner::{self, PassContext, RunOptions, Slot};
 use crate::services::Services;
 use crate::stage::Nothing;
 
+/// Items that a stage takes before its time is measured, where there are more.
+const WARM: u64 = 1;
+/// Items that wait in front of a stage that is fed from memory: it ends soon after its time is up.
+const FED: usize = 8;
 /// How often a bench looks at its meters.
 const LOOK: Duration = Duration::from_micros(200);
 
@@ -39,11 +43,11 @@ pub struct Alone {
     pub workers: usize,
     /// Whether more workers can be given to it: the engine runs it n-wide.
     pub is_map: bool,
-    /// Items it took; for the first stage, that it gave.
+    /// Items it took while it was measured; for the first stage, that it gave.
     pub items: u64,
     /// Samples in one of these items: what the first stage gave, over what came here.
     pub samples_an_item: f64,
-    /// From the first item to the end of the work on the last.
+    /// The time of the work on them.
     pub seconds: f64,
     /// CPU time of the whole process meanwhile; none where the system does not tell.
     pub cpu_seconds: Option<f64>,
@@ -177,16 +181,21 @@ impl Rig {
         let mut output = None;
         std::thread::scope(|outer| {
             outer.spawn(|| {
-                // A first stage has begun when something leaves it.
-                let seen = || if index == 0 { behind.items_in.load(Relaxed) } else { meter.items_in.load(Relaxed) };
-                while seen() == 0 && !done.load(Relaxed) {
+                // A first stage has begun when something leaves it. The others are warm when
+                // they take the second item: the first one may load, compile, allocate.
+                let warm = || match index {
+                    0 => behind.items_in.load(Relaxed) > 0,
+                    _ => meter.items_in.load(Relaxed) > WARM,
+                };
+                while !warm() && !done.load(Relaxed) {
                     std::thread::sleep(LOOK);
                 }
-                *lock(&first) = Some(Stamp::now());
+                *lock(&first) = warm().then(Stamp::now);
             });
             std::thread::scope(|scope| {
                 let deadline = began.at + limits.time;
                 let fed = input.map(|kept| {
+                    let room = Capacity { items: FED, bytes: usize::MAX };
                     let (inlet, feed) = kept.feed(room, meter.clone(), stop.clone());
                     scope.spawn(move || feed(&|| Instant::now() > deadline));
                     inlet
@@ -206,7 +215,15 @@ impl Rig {
         if let Some((_, error)) = stop.take() {
             return Err(error);
         }
-        let first = lock(&first).take().unwrap_or(began);
+        let items = if index == 0 { None } else { Some(meter.items_in.load(Relaxed)) };
+        // The first stage's items are counted where they leave it, all of them.
+        let (first, cold) = match lock(&first).take() {
+            Some(first) if ended.at - first.at > LOOK * 25 && items.is_none_or(|items| items > WARM + 1) => {
+                (first, items.map_or(0, |_| WARM))
+            }
+            // Too quick to be seen: what it took with its start is a bound that is safe.
+            _ => (began, 0),
+        };
         let cut = output.as_ref().is_some_and(|output| output.cut);
         // A source that was cut had filled its buffers before it gave anything; one that came
         // to its end has emptied them too.
@@ -217,7 +234,7 @@ impl Rig {
                 kind: kind.to_owned(),
                 workers,
                 is_map,
-                items: if index == 0 { gave } else { meter.items_in.load(Relaxed) },
+                items: items.unwrap_or(gave) - cold,
                 samples_an_item: 1.0,
                 seconds: (ended.at - since.at).as_secs_f64(),
                 cpu_seconds: ended.cpu.zip(since.cpu).map(|(end, start)| end - start),

@@ -27,7 +27,7 @@ Examples:
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// Seconds for each stage, and for the whole.
+    /// Seconds for each stage; the whole may take up to four times as long.
     #[arg(long, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
     /// As JSON.
@@ -37,6 +37,11 @@ pub struct Arguments {
 
 /// Bytes of items that may wait in memory between two stages.
 const KEPT: usize = 512 << 20;
+
+/// Steps of the last stage that a measurement of the whole should have.
+const STEPS: f64 = 6.0;
+/// How much longer than a stage alone the whole may take for that.
+const LONGER: f64 = 4.0;
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok().filter(|s| (0.1..=3600.0).contains(s));
@@ -82,6 +87,7 @@ impl Arguments {
         let scratch = Scratch::new()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let time = Duration::from_secs_f64(self.seconds);
+        let others = load().filter(|load| *load > 0.5);
 
         let rig = |sets: &[String], name: &str| -> Result<Rig, Failure> {
             Ok(Rig::build(self.plan(context, caching.as_ref(), &scratch, name, sets)?)?)
@@ -90,10 +96,14 @@ impl Arguments {
         let alone = rig(&[], "alone")?.alone(&limits, &mut |kind| tell(&format!("`{kind}` alone")))?;
         let sink_samples = alone.last().map_or(1.0, |stage| stage.samples_an_item);
 
+        // Long enough for a few steps of the last stage, if that is not too long.
+        let expected = forecast(&alone, cores);
+        let steps = expected.as_ref().map_or(0.0, |e| STEPS * sink_samples / e.samples_per_s.max(1e-9));
+        let time = Duration::from_secs_f64(self.seconds.max(steps.min(self.seconds * LONGER)));
+
         tell("all together");
         let mut together = rig(&[], "together")?;
         let whole = together.whole(1, time)?;
-        let expected = forecast(&alone, cores);
         let first = Together {
             from: whole.from.clone(),
             measured: rate(&whole, sink_samples),
@@ -175,7 +185,6 @@ impl Arguments {
                 }),
             }
         }
-        let others = load().filter(|load| *load > 0.5);
         if self.json {
             let value = json!({
                 "cores": cores,
@@ -211,7 +220,7 @@ impl Arguments {
         if let Some(load) = others {
             let _ = writeln!(
                 text,
-                "\nother programs ran meanwhile (load {load:.1} on {cores} cores): expect more on an idle machine"
+                "\nother programs were running (load {load:.1} on {cores} cores): expect more on an idle machine"
             );
         }
         show::say(&text);
@@ -394,7 +403,7 @@ fn shares(alone: &[Alone]) -> String {
     costs.iter().take(3).map(share).collect::<Vec<_>>().join(", ")
 }
 
-/// Programs that wanted a core in the last minute before this one began, where the system tells.
+/// Programs that wanted a core in the last minute, where the system tells.
 fn load() -> Option<f64> {
-    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().nth(1)?.parse().ok()
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
