@@ -2,13 +2,13 @@
 
 mod check;
 mod completions;
+mod eval;
 mod graph;
 mod init;
 mod inspect;
 mod pack;
 mod profile;
 mod questions;
-mod eval;
 pub mod run;
 mod schema;
 mod stages;

@@ -48,6 +48,8 @@ impl Arguments {
         }
         let mut text = String::new();
         let details = self.all || self.kind.is_some();
+        let presets = context.registry.presets().map(|preset| preset.name);
+        let width = known.iter().map(|(_, kind)| kind.name).chain(presets).map(str::len).max().unwrap_or(0);
         for group in GROUPS {
             let of_group: Vec<&Kind> = known.iter().filter(|(of, _)| *of == group).map(|(_, kind)| *kind).collect();
             if !details && !of_group.is_empty() {
@@ -61,14 +63,14 @@ impl Arguments {
                 if details {
                     write_kind(&mut text, group, kind);
                 } else {
-                    let _ = writeln!(text, "  {:<11} {}", kind.name, kind.about);
+                    let _ = writeln!(text, "  {:<width$}  {}", kind.name, kind.about);
                 }
             }
         }
         if self.kind.is_none() {
             text.push_str("presets\n");
             for preset in context.registry.presets() {
-                let _ = writeln!(text, "  {:<11} {}", preset.name, preset.about);
+                let _ = writeln!(text, "  {:<width$}  {}", preset.name, preset.about);
             }
         }
         if !details {
