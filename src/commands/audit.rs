@@ -12,8 +12,9 @@ use stage_items::Paired;
 use super::{ConfigArguments, Context, Failure};
 use crate::show;
 
-/// How true are generated captions? Runs the generator on a config's own batches
-/// and compares what it denies with what is known of the images.
+/// How true are generated captions: what they deny against what images show
+///
+/// Runs the generator on a config's own batches.
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]

@@ -501,7 +501,7 @@ mod tests {
             (b"i", "instruction 0x69"),
             (b"N)R.", "calls what is no function"),
             (b"NQ", "a tuple is missing"),
-            (b"(NNN}u", "inserts into"),
+            (b"(NNN}u", "nothing to insert into"),
         ] {
             let message = fault(bytes);
             assert!(message.contains(part), "{message}");

@@ -494,7 +494,7 @@ fn the_same_name_in_two_folders_is_two_shards() {
 
 /// A random CLIP of 16-pixel pictures in `dir/model`.
 fn tiny_clip(dir: &Path) {
-    let json = r#"{"model_type": "clip_vision_model", "hidden_size": 48, "intermediate_size": 96, "projection_dim": 24,
+    let json = r#"{"model_type": "clip_vision_model", "architectures": ["CLIPVisionModelWithProjection"], "hidden_size": 48, "intermediate_size": 96, "projection_dim": 24,
         "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 16, "patch_size": 4}"#;
     let config = clip::ClipConfig::parse(Path::new("config.json"), json).unwrap();
     let tensors = clip::init::random(&config, 3);
