@@ -1,6 +1,6 @@
 //! Times one training step of a text tower: forward and backward, no optimizer.
 //!
-//! `cargo run --release -p clip --example tower_step -- [device] [padded|packed] [texts] [longest] [shortest]`
+//! `cargo run --release -p clip --example tower_step -- [device] [padded|packed|tree] [texts] [longest] [shortest] [small]`
 //!
 //! GFLOP/s count the linear layers on real tokens, so what is spent on filling shows as a lower rate.
 #![allow(clippy::unwrap_used)]
@@ -13,19 +13,22 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let arg = |i: usize, default: &str| args.get(i).cloned().unwrap_or(default.to_owned());
     let (device, name) = clip::device::pick(&arg(1, "cpu")).unwrap();
-    let layout = if arg(2, "padded") == "packed" { Layout::Packed } else { Layout::Padded };
+    let layout = match arg(2, "packed").as_str() {
+        "padded" => Layout::Padded,
+        "tree" => Layout::Tree,
+        _ => Layout::Packed,
+    };
     let texts: usize = arg(3, "384").parse().unwrap();
     let longest: usize = arg(4, "20").parse().unwrap();
     let shortest: usize = arg(5, &longest.to_string()).parse().unwrap();
 
-    let config = TextConfig {
-        hidden_size: 256,
-        intermediate_size: 1024,
-        projection_dim: 256,
-        num_hidden_layers: 4,
-        num_attention_heads: 4,
-        ..Default::default()
-    };
+    // ViT-B/32, or a small one.
+    let mut config = TextConfig::default();
+    if arg(6, "") == "small" {
+        let width = 256;
+        (config.hidden_size, config.intermediate_size, config.projection_dim) = (width, 4 * width, width);
+        (config.num_hidden_layers, config.num_attention_heads) = (4, 4);
+    }
     let weights = init::random(&ClipConfig { text: Some(config.clone()), vision: None }, 1);
     let tower = TextTower::from_tensors(&config, &weights, &device).unwrap();
 
@@ -38,9 +41,11 @@ fn main() {
     }
     let tokens: usize = lens.iter().sum();
     // Two per multiply-add; the backward pass is two forward passes.
-    let flop = 6.0 * 4.0 * 12.0 * 256.0 * 256.0 * tokens as f64;
+    let width = config.hidden_size as f64;
+    let flop = 6.0 * config.num_hidden_layers as f64 * 12.0 * width * width * tokens as f64;
 
-    println!("{name}, {layout:?}, {texts} texts, {tokens} tokens");
+    let rows = tower.rows(&ids, &lens, layout).unwrap();
+    println!("{name}, {layout:?}, {texts} texts, {tokens} tokens, {rows} rows");
     let median = |mut f: Box<dyn FnMut() + '_>| {
         f();
         let mut times: Vec<f64> = (0..5)

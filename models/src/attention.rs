@@ -1,28 +1,46 @@
 //! Attention over sequences that lie end to end in the rows of a tensor.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::fused::{self, Span, Spans};
+use crate::fused::{self, Plan, Span};
 
-/// How the rows of a `[rows, width]` tensor form sequences.
+/// One sequence among the rows of a `[rows, width]` tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    /// Its rows in the order of positions. Sequences may have rows in common, from the first one on.
+    pub(crate) path: Vec<Range<usize>>,
+    /// The last `own` rows of the path are of no earlier sequence: earlier in the order of rows.
+    pub(crate) own: usize,
+    /// Positions that count; filling may follow them.
+    pub(crate) len: usize,
+    /// The row at which it is read in the end.
+    pub(crate) read: usize,
+}
+
+/// How rows form sequences.
 pub(crate) struct Sequences {
-    /// Rows of each sequence that count; filling may follow them.
-    lens: Vec<usize>,
-    /// Rows that each sequence takes up.
-    runs: Vec<usize>,
-    causal: bool,
+    sequences: Vec<Sequence>,
     heads: usize,
-    /// The row at which each sequence is read in the end.
-    read: Tensor<1, Int>,
-    /// Absent where kernels take sequences as they are.
-    block: Option<Block>,
+    /// The rows at which the sequences are read.
+    read: Arc<[u32]>,
+    form: Form,
+}
+
+/// How attention is computed.
+enum Form {
+    /// By kernels that take sequences as they are: for all rows, and for those that are read.
+    Kernels { all: Arc<Plan>, read: Arc<Plan> },
+    /// Composed of burn's operations.
+    Composed(Block),
 }
 
 /// What the composed form of attention needs: it works on a block `[sequences, longest]`.
 struct Block {
+    read: Tensor<1, Int>,
     /// Added to the scores of all positions, `[1, 1, longest, longest]`.
     mask: Option<Tensor<4>>,
     /// Added to the scores of the row that is read, `[sequences, 1, 1, longest]`.
@@ -32,84 +50,89 @@ struct Block {
     moves: Option<(Tensor<1, Int>, Tensor<1, Int>)>,
 }
 
-/// Up to this length a sequence's attention is too small for matrix products, and the kernel is
-/// faster than they are: equal at 50, half as fast at 257.
-const LONGEST_FOR_KERNEL: usize = 96;
-
 /// Far below any score, and finite: infinity would make NaN of a row of nothing else.
 const HIDDEN: f32 = -1e30;
 
+impl Sequence {
+    fn rows(&self) -> impl DoubleEndedIterator<Item = usize> {
+        self.path.iter().cloned().flatten()
+    }
+
+    /// Its rows `start..start + run`, of which the first `len` count.
+    pub(crate) fn run(start: usize, run: usize, len: usize) -> Self {
+        Self { path: std::iter::once(start..start + run).collect(), own: run, len, read: start + len - 1 }
+    }
+}
+
 impl Sequences {
-    /// Texts: each token sees those up to itself, and the last one of `lens` is read. With
-    /// `longest`, every text takes up that many rows.
-    pub(crate) fn causal(lens: Vec<usize>, longest: Option<usize>, heads: usize, device: &Device) -> Self {
-        let runs = lens.iter().map(|len| longest.unwrap_or(*len)).collect();
-        let read = |(start, len): (usize, &usize)| start + len - 1;
-        Self::new(lens, runs, true, heads, read, device)
+    /// Texts: each token sees those up to itself.
+    pub(crate) fn causal(sequences: Vec<Sequence>, heads: usize, device: &Device) -> Self {
+        Self::new(sequences, true, heads, device)
     }
 
     /// Images: each position sees all, and the first one is read.
     pub(crate) fn full(count: usize, len: usize, heads: usize, device: &Device) -> Self {
-        Self::new(vec![len; count], vec![len; count], false, heads, |(start, _)| start, device)
+        let image = |i| Sequence { read: i * len, ..Sequence::run(i * len, len, len) };
+        Self::new((0..count).map(image).collect(), false, heads, device)
     }
 
-    fn new(
-        lens: Vec<usize>,
-        runs: Vec<usize>,
-        causal: bool,
-        heads: usize,
-        read: impl FnMut((usize, &usize)) -> usize,
-        device: &Device,
-    ) -> Self {
-        let starts = runs.iter().scan(0, |next, run| {
-            let start = *next;
-            *next += run;
-            Some(start)
-        });
-        let starts: Vec<usize> = starts.collect();
-        let read = indices(starts.iter().copied().zip(&lens).map(read), device);
-        let longest = runs.iter().copied().max().unwrap_or(0);
-        let kernel = fused::available(device) && longest <= LONGEST_FOR_KERNEL;
-        let block = (!kernel).then(|| Block::new(&lens, &runs, &starts, causal, device));
-        Self { lens, runs, causal, heads, read, block }
+    fn new(sequences: Vec<Sequence>, causal: bool, heads: usize, device: &Device) -> Self {
+        let read = sequences.iter().map(|sequence| sequence.read as u32).collect();
+        let form = if fused::available(device) {
+            let [all, read] = plans(&sequences, causal, heads).map(Arc::new);
+            Form::Kernels { all, read }
+        } else {
+            Form::Composed(Block::new(&sequences, causal, device))
+        };
+        Self { sequences, heads, read, form }
+    }
+
+    /// The plan of the block kernel, for all rows or for those that are read; absent where a block
+    /// is composed.
+    pub(crate) fn plan(&self, read: bool) -> Option<(Arc<Plan>, Option<Arc<[u32]>>)> {
+        match &self.form {
+            Form::Kernels { all, .. } if !read => Some((all.clone(), None)),
+            Form::Kernels { read, .. } => Some((read.clone(), Some(self.read.clone()))),
+            Form::Composed(_) => None,
+        }
     }
 
     /// The rows at which the sequences are read, `[sequences, width]`.
     pub(crate) fn read(&self, x: Tensor<2>) -> Tensor<2> {
-        x.select(0, self.read.clone())
+        let rows = match &self.form {
+            Form::Composed(block) => block.read.clone(),
+            Form::Kernels { .. } => indices(self.read.iter().map(|row| *row as usize), &x.device()),
+        };
+        x.select(0, rows)
     }
 
-    /// Multi-head attention of all rows: `[rows, width]` each, heads side by side.
+    /// Multi-head attention of all rows: `[rows, width]` each, heads side by side. Composed.
     pub(crate) fn attend(&self, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
-        let Some(block) = &self.block else {
-            let span = |run: &usize| Span { queries: *run, keys: *run, run: *run };
-            let spans = self.spans(self.runs.iter().map(span).collect());
-            return fused::attention(query, key, value, spans);
-        };
-        let [query, key, value] = [query, key, value].map(|x| self.split(block.pack(x)));
-        let mixed = weigh(query, key, value, block.mask.as_ref());
-        block.unpack(self.join(mixed))
+        self.composed(|block| {
+            let [query, key, value] = [query, key, value].map(|x| self.split(block.pack(x)));
+            block.unpack(self.join(weigh(query, key, value, block.mask.as_ref())))
+        })
     }
 
     /// The same for the rows that are read alone: `query` is `[sequences, width]`.
     pub(crate) fn attend_read(&self, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
-        let Some(block) = &self.block else {
-            let span = |(len, run): (&usize, &usize)| Span { queries: 1, keys: *len, run: *run };
-            let spans = self.spans(self.lens.iter().zip(&self.runs).map(span).collect());
-            return fused::attention(query, key, value, spans);
-        };
-        let [key, value] = [key, value].map(|x| self.split(block.pack(x)));
-        self.join(weigh(self.split(query), key, value, block.read_mask.as_ref()))
+        self.composed(|block| {
+            let [key, value] = [key, value].map(|x| self.split(block.pack(x)));
+            self.join(weigh(self.split(query), key, value, block.read_mask.as_ref()))
+        })
     }
 
-    fn spans(&self, spans: Arc<[Span]>) -> Spans {
-        Spans { spans, heads: self.heads, causal: self.causal }
+    fn composed(&self, f: impl FnOnce(&Block) -> Tensor<2>) -> Tensor<2> {
+        match &self.form {
+            Form::Composed(block) => f(block),
+            Form::Kernels { .. } => unreachable!("a block with a plan is not composed"),
+        }
     }
 
     /// `[sequences * length, width]` to `[sequences, heads, length, depth]`.
     fn split(&self, x: Tensor<2>) -> Tensor<4> {
         let [rows, width] = x.dims();
-        let count = self.lens.len();
+        let count = self.sequences.len();
         x.reshape([count, rows / count, self.heads, width / self.heads]).swap_dims(1, 2)
     }
 
@@ -119,24 +142,54 @@ impl Sequences {
     }
 }
 
+/// What the kernels do for all rows, and for the rows that are read.
+fn plans(sequences: &[Sequence], causal: bool, heads: usize) -> [Plan; 2] {
+    let count = sequences.iter().map(|sequence| sequence.own).sum();
+    let mut owners: Vec<&Sequence> = sequences.iter().filter(|sequence| sequence.own > 0).collect();
+    owners.sort_by_key(|sequence| sequence.path.last().map(|range| range.end));
+    let all = owners.iter().map(|sequence| Span { queries: sequence.own, keys: sequence.path.clone() });
+    let read = sequences.iter().map(|sequence| Span { queries: 1, keys: first(&sequence.path, sequence.len) });
+    [Plan::new(all.collect(), heads, causal, count), Plan::new(read.collect(), heads, causal, count)]
+}
+
+/// The first `len` rows of a path.
+pub(crate) fn first(path: &[Range<usize>], len: usize) -> Vec<Range<usize>> {
+    let mut left = len;
+    let cut = |range: &Range<usize>| {
+        let len = range.len().min(left);
+        left -= len;
+        range.start..range.start + len
+    };
+    path.iter().map(cut).filter(|range| !range.is_empty()).collect()
+}
+
 impl Block {
-    fn new(lens: &[usize], runs: &[usize], starts: &[usize], causal: bool, device: &Device) -> Self {
-        let (count, longest) = (lens.len(), runs.iter().copied().max().unwrap_or(0));
+    fn new(sequences: &[Sequence], causal: bool, device: &Device) -> Self {
+        let paths: Vec<Vec<usize>> = sequences.iter().map(|sequence| sequence.rows().collect()).collect();
+        let (count, longest) = (paths.len(), paths.iter().map(Vec::len).max().unwrap_or(0));
         let mask = causal.then(|| {
             let hide = |i: usize| i % longest > i / longest;
             additive(longest * longest, hide, [1, 1, longest, longest], device)
         });
         let read_mask = causal.then(|| {
-            let hide = |i: usize| i % longest >= lens[i / longest];
+            let hide = |i: usize| i % longest >= sequences[i / longest].len;
             additive(count * longest, hide, [count, 1, 1, longest], device)
         });
-        let moves = runs.iter().any(|run| *run != longest).then(|| {
-            // Filling repeats a sequence's last row. It is never seen, so its gradient is 0.
-            let row = |i: usize| starts[i / longest] + (i % longest).min(runs[i / longest] - 1);
-            let position = |n: usize| (0..runs[n]).map(move |i| n * longest + i);
-            (indices((0..count * longest).map(row), device), indices((0..count).flat_map(position), device))
+        // Filling repeats a sequence's last row. It is never seen, so its gradient is 0.
+        let row = |i: usize| paths[i / longest][(i % longest).min(paths[i / longest].len() - 1)];
+        let rows: Vec<usize> = (0..count * longest).map(row).collect();
+        let moves = rows.iter().enumerate().any(|(i, row)| i != *row).then(|| {
+            // A row that sequences share is computed in each; any of them will do.
+            let mut positions = vec![0; sequences.iter().map(|sequence| sequence.own).sum()];
+            for (n, path) in paths.iter().enumerate() {
+                for (i, row) in path.iter().enumerate() {
+                    positions[*row] = n * longest + i;
+                }
+            }
+            (indices(rows.into_iter(), device), indices(positions.into_iter(), device))
         });
-        Self { mask, read_mask, moves }
+        let read = indices(sequences.iter().map(|sequence| sequence.read), device);
+        Self { read, mask, read_mask, moves }
     }
 
     fn pack(&self, x: Tensor<2>) -> Tensor<2> {
@@ -178,62 +231,13 @@ fn additive(len: usize, hide: impl Fn(usize) -> bool, shape: [usize; 4], device:
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-    use burn::tensor::Distribution;
-
     use super::*;
 
-    const WIDTH: usize = 24;
-
-    fn leaf(rows: usize) -> Tensor<2> {
-        let device = Device::flex().autodiff();
-        Tensor::random([rows, WIDTH], Distribution::Normal(0.0, 1.0), &device).require_grad()
-    }
-
-    fn values(tensor: Tensor<2>) -> Vec<f32> {
-        tensor.into_data().try_to_vec().unwrap()
-    }
-
-    /// Output and the gradients of query, key and value.
-    fn outcome(sequences: &Sequences, [query, key, value]: [&Tensor<2>; 3], read: bool) -> [Vec<f32>; 4] {
-        let inputs = [query, key, value].map(Clone::clone);
-        let [q, k, v] = inputs.clone();
-        let output = if read { sequences.attend_read(sequences.read(q), k, v) } else { sequences.attend(q, k, v) };
-        // A different gradient for each element.
-        let weights = Tensor::<1, Int>::arange(0..output.shape().num_elements() as i64, &output.device());
-        let weights = weights.float().mul_scalar(0.7).sin().reshape(output.dims());
-        let grads = (output.clone() * weights).sum().backward();
-        let [q, k, v] = inputs.map(|input| values(input.grad(&grads).unwrap()));
-        [values(output.inner()), q, k, v]
-    }
-
     #[test]
-    fn kernel_and_composed_attention_agree() {
-        let device = Device::flex();
-        let lens = vec![3, 7, 1, 5];
-        for heads in [1, 3] {
-            let layouts = [
-                Sequences::causal(lens.clone(), None, heads, &device),
-                Sequences::causal(lens.clone(), Some(9), heads, &device),
-                Sequences::full(4, 5, heads, &device),
-            ];
-            for mut sequences in layouts {
-                assert!(sequences.block.is_none());
-                let rows = sequences.runs.iter().sum();
-                let [q, k, v] = [leaf(rows), leaf(rows), leaf(rows)];
-                let inputs = [&q, &k, &v];
-                let fused = [false, true].map(|read| outcome(&sequences, inputs, read));
-                let starts: Vec<usize> = (0..4).map(|i| sequences.runs[..i].iter().sum()).collect();
-                let (lens, runs) = (&sequences.lens, &sequences.runs);
-                let block = Block::new(lens, runs, &starts, sequences.causal, &device);
-                sequences.block = Some(block);
-                let composed = [false, true].map(|read| outcome(&sequences, inputs, read));
-                for (fused, composed) in fused.iter().flatten().zip(composed.iter().flatten()) {
-                    let mut pairs = fused.iter().zip(composed);
-                    assert!(pairs.all(|(a, b)| (a - b).abs() < 2e-6), "{fused:?} {composed:?}");
-                    assert!(fused.iter().any(|value| value.abs() > 0.1));
-                }
-            }
+    fn paths_are_cut_to_what_counts() {
+        let path = [0..2, 5..9, 20..21];
+        for (len, expected) in [(0, vec![]), (2, vec![0..2]), (3, vec![0..2, 5..6]), (7, path.to_vec())] {
+            assert_eq!(first(&path, len), expected);
         }
     }
 }

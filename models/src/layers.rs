@@ -1,12 +1,14 @@
 //! What both towers are made of.
 
+use std::sync::Arc;
+
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::{Tensor, module};
 
 use crate::attention::Sequences;
 use crate::config::Activation;
 use crate::error::Error;
-use crate::fused;
+use crate::fused::{self, BlockPlan, Plan};
 use crate::params::{Mapper, Params, Supply};
 
 /// `y = x W^T + b`, with `weight` in the checkpoint's shape `[output, input]`.
@@ -23,21 +25,15 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// `[rows, input]` to `[rows, output]`.
-    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let weight = self.weight.clone();
-        match self.bias.clone() {
-            Some(bias) if fused::available(&x.device()) => fused::linear(x, weight, bias),
-            bias => module::linear(x, weight.transpose(), bias),
-        }
+    /// The bias, of zeros where the layer has none.
+    fn bias(&self) -> Tensor<1> {
+        let zeros = || Tensor::zeros([self.weight.dims()[0]], &self.weight.device().inner());
+        self.bias.clone().unwrap_or_else(zeros)
     }
 
-    /// `residual` plus [`Linear::forward`].
-    fn add_to(&self, residual: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
-        match self.bias.clone() {
-            Some(bias) if fused::available(&x.device()) => fused::add_linear(residual, x, self.weight.clone(), bias),
-            _ => residual + self.forward(x),
-        }
+    /// `[rows, input]` to `[rows, output]`.
+    pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        module::linear(x, self.weight.clone().transpose(), self.bias.clone())
     }
 }
 
@@ -120,27 +116,41 @@ impl Block {
 
     /// `[rows, width]` to the same shape.
     pub(crate) fn forward(&self, x: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        if let Some((attention, read)) = sequences.plan(false) {
+            return self.fused(x, attention, read);
+        }
         let normal = self.norm1.forward(x.clone());
         let query = self.query.forward(normal.clone());
         let key = self.key.forward(normal.clone());
         let mixed = sequences.attend(query, key, self.value.forward(normal));
-        self.mlp(self.out.add_to(x, mixed))
+        self.mlp(x + self.out.forward(mixed))
     }
 
     /// [`Block::forward`] for the rows that are read alone, `[rows, width]` to
     /// `[sequences, width]`. In a last block nothing else of the output is used, so all but keys
     /// and values is computed for those rows only.
     pub(crate) fn forward_read(&self, x: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        if let Some((attention, read)) = sequences.plan(true) {
+            return self.fused(x, attention, read);
+        }
         let normal = self.norm1.forward(x.clone());
         let query = self.query.forward(sequences.read(normal.clone()));
         let key = self.key.forward(normal.clone());
         let mixed = sequences.attend_read(query, key, self.value.forward(normal));
-        self.mlp(self.out.add_to(sequences.read(x), mixed))
+        self.mlp(sequences.read(x) + self.out.forward(mixed))
+    }
+
+    fn fused(&self, x: Tensor<2>, attention: Arc<Plan>, read: Option<Arc<[u32]>>) -> Tensor<2> {
+        let norms = [&self.norm1, &self.norm2].map(|norm| (norm.weight.clone(), norm.bias.clone()));
+        let layers = [&self.query, &self.key, &self.value, &self.out, &self.up, &self.down];
+        let layers = layers.map(|layer| (layer.weight.clone(), layer.bias()));
+        let plan = BlockPlan { activation: self.activation, eps: self.norm1.eps, attention, read };
+        fused::block(x, (norms, layers), plan)
     }
 
     fn mlp(&self, x: Tensor<2>) -> Tensor<2> {
         let middle = activate(self.up.forward(self.norm2.forward(x.clone())), self.activation);
-        self.down.add_to(x, middle)
+        x + self.down.forward(middle)
     }
 }
 
@@ -159,7 +169,6 @@ impl Params for Block {
 
 fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
     match activation {
-        Activation::QuickGelu if fused::available(&x.device()) => fused::quick_gelu(x),
         Activation::QuickGelu => x.clone() * sigmoid(x.mul_scalar(1.702)),
         Activation::Gelu => gelu(x),
     }

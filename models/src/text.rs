@@ -1,8 +1,10 @@
 //! The text tower: a causal transformer, read at the end-of-text token.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor};
 
-use crate::attention::{Sequences, indices};
+use crate::attention::{Sequence, Sequences, first, indices};
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::config::TextConfig;
 use crate::error::Error;
@@ -10,15 +12,18 @@ use crate::fused;
 use crate::layers::{Block, LayerNorm, Linear, update};
 use crate::params::{Mapper, Params, Source, Supply};
 
-/// How texts of different lengths are laid out for the linear layers. Both give the same
-/// features and gradients, to rounding.
+/// How texts are laid out for the linear layers. All give the same features and gradients, to
+/// rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
     /// A block `[texts, longest]`: shorter texts are filled up.
     #[default]
     Padded,
-    /// The tokens of all texts end to end, without filling; only attention sees a block.
+    /// The tokens of all texts end to end, without filling; only attention knows the texts.
     Packed,
+    /// As packed, and what texts have in common from their start on is there once: in a causal
+    /// tower its hidden states are the same in all of them. Gradients are summed.
+    Tree,
 }
 
 /// Some rows of the token embedding, as a tensor of their own.
@@ -141,6 +146,14 @@ impl TextTower {
         self.projection.forward(self.final_norm.forward(read))
     }
 
+    /// Rows that the linear layers of all but the last block compute for these texts.
+    ///
+    /// # Errors
+    /// As [`TextTower::forward`].
+    pub fn rows(&self, ids: &[u32], lens: &[usize], layout: Layout) -> Result<usize, Error> {
+        Ok(Texts::new(&self.config, ids, lens)?.lay_out(layout).0.len())
+    }
+
     /// Hidden states after the final layer norm, `[texts, longest, W]`, for inspection. Rows
     /// after a text's end token are filling.
     ///
@@ -159,8 +172,7 @@ impl TextTower {
     /// The first block's input, `[rows, W]`.
     fn embed(&self, texts: &Texts, layout: Layout, tokens: Option<&TokenRows>) -> (Tensor<2>, Sequences) {
         let device = self.device();
-        let longest = (layout == Layout::Padded).then_some(texts.longest);
-        let places = texts.places(longest);
+        let (places, sequences) = texts.lay_out(layout);
         let (table, places) = match tokens {
             None => (self.token_embedding.clone(), places),
             Some(TokenRows { ids, rows }) => {
@@ -177,9 +189,7 @@ impl TextTower {
             let at = indices(places.iter().map(|(_, at)| *at as usize), &device);
             table.select(0, rows) + positions.select(0, at)
         };
-        let lens = texts.spans.iter().map(|span| span.len()).collect();
-        let heads = self.config.num_attention_heads;
-        (x, Sequences::causal(lens, longest, heads, &device))
+        (x, Sequences::causal(sequences, self.config.num_attention_heads, &device))
     }
 }
 
@@ -235,16 +245,50 @@ impl<'a> Texts<'a> {
         Ok(Self { spans, longest })
     }
 
-    /// Token id and position of each row. With `longest`, texts are filled up to it with their
-    /// end token, which nothing sees.
-    fn places(&self, longest: Option<usize>) -> Vec<(u32, u32)> {
-        let text = |span: &&[u32]| {
-            let (span, last) = (*span, span[span.len() - 1]);
+    /// Token id and position of each row, and how the rows form texts.
+    fn lay_out(&self, layout: Layout) -> (Vec<(u32, u32)>, Vec<Sequence>) {
+        match layout {
+            Layout::Padded => self.end_to_end(Some(self.longest)),
+            Layout::Packed => self.end_to_end(None),
+            Layout::Tree => self.tree(),
+        }
+    }
+
+    /// With `longest`, texts are filled up to it with their end token, which nothing sees.
+    fn end_to_end(&self, longest: Option<usize>) -> (Vec<(u32, u32)>, Vec<Sequence>) {
+        let (mut places, mut sequences) = (Vec::new(), Vec::new());
+        for &span in &self.spans {
             let run = longest.unwrap_or(span.len());
-            let ids = span.iter().copied().chain(std::iter::repeat(last));
-            ids.zip(0..run as u32).collect::<Vec<_>>()
-        };
-        self.spans.iter().flat_map(text).collect()
+            sequences.push(Sequence::run(places.len(), run, span.len()));
+            let ids = span.iter().copied().chain(std::iter::repeat(span[span.len() - 1]));
+            places.extend(ids.zip(0..run as u32));
+        }
+        (places, sequences)
+    }
+
+    /// In the order of their tokens, each text begins with what it has in common with the text
+    /// before it; its own rows are the rest.
+    fn tree(&self) -> (Vec<(u32, u32)>, Vec<Sequence>) {
+        let mut order: Vec<usize> = (0..self.spans.len()).collect();
+        order.sort_by_key(|text| self.spans[*text]);
+        let (mut places, mut sequences) = (Vec::new(), Vec::with_capacity(order.len()));
+        let (mut before, mut path): (&[u32], Vec<Range<usize>>) = (&[], Vec::new());
+        for text in order {
+            let span = self.spans[text];
+            let common = before.iter().zip(span).take_while(|(a, b)| a == b).count();
+            path = first(&path, common);
+            let start = places.len();
+            places.extend(span.iter().copied().zip(0..span.len() as u32).skip(common));
+            if start < places.len() {
+                path.push(start..places.len());
+            }
+            let read = path.last().map_or(0, |range| range.end - 1);
+            let own = places.len() - start;
+            sequences.push((text, Sequence { path: path.clone(), own, len: span.len(), read }));
+            before = span;
+        }
+        sequences.sort_by_key(|(text, _)| *text);
+        (places, sequences.into_iter().map(|(_, sequence)| sequence).collect())
     }
 }
 
@@ -272,6 +316,31 @@ mod tests {
         assert_eq!(cut(&ids, &[5, 2], 9).unwrap(), [vec![8, 1, 9], vec![8, 9]]);
         assert_eq!(cut(&ids, &[5, 2], 2).unwrap(), [vec![8, 1, 9], vec![8, 9]]);
         assert_eq!(cut(&[8, 5, 9], &[3], 5).unwrap(), [vec![8, 5]]);
+    }
+
+    #[test]
+    fn what_texts_have_in_common_is_there_once() {
+        let config = TextConfig { vocab_size: 10, eos_token_id: 9, ..Default::default() };
+        let ids = [8, 1, 2, 3, 9, 8, 1, 2, 9, 7, 9, 8, 1, 2, 3, 9, 8, 1, 4, 9];
+        let texts = Texts::new(&config, &ids, &[5, 4, 2, 5, 4]).unwrap();
+        let (places, sequences) = texts.lay_out(Layout::Tree);
+        assert_eq!(places, [(7, 0), (9, 1), (8, 0), (1, 1), (2, 2), (3, 3), (9, 4), (9, 3), (4, 2), (9, 3)]);
+        let paths: Vec<_> = sequences.iter().map(|s| (s.path.clone(), s.own, s.read)).collect();
+        let expected = [
+            (vec![2..7], 5, 6),
+            (vec![2..5, 7..8], 1, 7),
+            (Vec::from_iter([0..2]), 2, 1),
+            (vec![2..7], 0, 6),
+            (vec![2..4, 8..10], 2, 9),
+        ];
+        assert_eq!(paths, expected);
+        // Every text is whole.
+        for (span, sequence) in texts.spans.iter().zip(&sequences) {
+            let rows = sequence.path.iter().cloned().flatten();
+            let found: Vec<(u32, u32)> = rows.map(|row| places[row]).collect();
+            let expected: Vec<(u32, u32)> = span.iter().copied().zip(0..).collect();
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

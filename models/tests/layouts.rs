@@ -1,4 +1,4 @@
-//! Padded and packed give the same features and the same gradients.
+//! All layouts give the same features and the same gradients.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -29,15 +29,24 @@ fn tower(device: &Device, activation: Activation) -> TextTower {
     TextTower::from_tensors(config.text.as_ref().unwrap(), &tensors, device).unwrap().trainable()
 }
 
+/// Of different lengths; some begin alike, two are the same.
 fn texts() -> (Vec<u32>, Vec<usize>) {
-    let lens = vec![4, 12, 2, 20, 7, 7];
+    let lens = vec![4, 12, 2, 20, 7, 7, 12, 9];
     let mut ids = Vec::new();
     for (i, len) in lens.iter().enumerate() {
-        ids.extend((1..*len).map(|j| ((i * 13 + j * 7) % 58) as u32));
+        // Text 3 begins as text 1, 5 is 4, 6 parts from 1 and 3 later, 7 from 1, 3 and 6 sooner.
+        let word = |j: usize| match (i, j) {
+            (3, ..10) | (6, ..8) | (7, ..3) => 13 + j * 7,
+            (5, _) => 4 * 13 + j * 7,
+            _ => i * 13 + j * 7,
+        };
+        ids.extend((1..*len).map(|j| (word(j) % 58) as u32));
         ids.push(59);
     }
     (ids, lens)
 }
+
+const LAYOUTS: [Layout; 3] = [Layout::Padded, Layout::Packed, Layout::Tree];
 
 type Named = BTreeMap<String, Vec<f32>>;
 
@@ -87,19 +96,19 @@ fn check(device: &Device) {
     for activation in [Activation::QuickGelu, Activation::Gelu] {
         let tower = tower(device, activation);
         assert_eq!(tower.names().len(), tower.config().tensors().len());
-        let padded = outcome(&tower, &ids, &lens, Layout::Padded);
-        let packed = outcome(&tower, &ids, &lens, Layout::Packed);
+        let [padded, packed, tree] = LAYOUTS.map(|layout| outcome(&tower, &ids, &lens, layout));
         compare(&packed, &padded, 1e-5);
+        compare(&tree, &padded, 1e-5);
     }
 }
 
 #[test]
-fn packed_is_padded_on_the_cpu() {
+fn all_layouts_agree_on_the_cpu() {
     check(&Device::flex());
 }
 
 #[test]
-fn packed_is_padded_on_wgpu_and_both_are_the_cpu() {
+fn all_layouts_agree_on_wgpu_and_with_the_cpu() {
     let Ok((device, name)) = clip::device::pick("wgpu") else {
         println!("skipped: no graphics adapter");
         return;
@@ -107,9 +116,20 @@ fn packed_is_padded_on_wgpu_and_both_are_the_cpu() {
     println!("{name}");
     check(&device);
     let (ids, lens) = texts();
-    let [there, here] = [device, Device::flex()]
-        .map(|device| outcome(&tower(&device, Activation::QuickGelu), &ids, &lens, Layout::Packed));
-    compare(&there, &here, 1e-5);
+    for layout in LAYOUTS {
+        let [there, here] = [device.clone(), Device::flex()]
+            .map(|device| outcome(&tower(&device, Activation::QuickGelu), &ids, &lens, layout));
+        compare(&there, &here, 1e-5);
+    }
+}
+
+#[test]
+fn a_tree_computes_what_is_common_once() {
+    let tower = tower(&Device::flex(), Activation::QuickGelu);
+    let (ids, lens) = texts();
+    let rows = LAYOUTS.map(|layout| tower.rows(&ids, &lens, layout).unwrap());
+    // Common with the text before: 9 of 3 with 1, 7 of 5 with 4, 7 of 6, 2 of 7.
+    assert_eq!(rows, [20 * 8, 73, 73 - 9 - 7 - 7 - 2]);
 }
 
 #[test]
@@ -118,7 +138,7 @@ fn texts_do_not_see_each_other_or_what_follows_their_end() {
     let features = |ids: &[u32], lens: &[usize], layout| -> Vec<f32> {
         tower.forward(ids, lens, layout).unwrap().into_data().try_to_vec().unwrap()
     };
-    for layout in [Layout::Padded, Layout::Packed] {
+    for layout in LAYOUTS {
         let (ids, lens) = texts();
         let together = features(&ids, &lens, layout);
         let mut start = 0;
