@@ -26,15 +26,15 @@ impl Encoder {
 
     fn features(&self, texts: &[String]) -> Result<Vec<f32>, TrainError> {
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| self.tokenizer.encode(text)).collect();
-        // A chunk is as long as its longest text.
+        // Texts that begin alike go through the tower together.
         let mut order: Vec<usize> = (0..ids.len()).collect();
-        order.sort_by_key(|&text| ids[text].len());
+        order.sort_by_key(|&text| &ids[text]);
         let dim = self.tower.config().projection_dim;
         let mut features = vec![0.0; texts.len() * dim];
         for chunk in order.chunks(CHUNK) {
             let tokens: Vec<u32> = chunk.iter().flat_map(|&text| &ids[text]).copied().collect();
             let lens: Vec<usize> = chunk.iter().map(|&text| ids[text].len()).collect();
-            let found = read(normalised(self.tower.forward(&tokens, &lens, Layout::Padded)?))?;
+            let found = read(normalised(self.tower.forward(&tokens, &lens, Layout::Tree)?))?;
             for (&text, feature) in chunk.iter().zip(found.chunks(dim)) {
                 features[text * dim..][..dim].copy_from_slice(feature);
             }

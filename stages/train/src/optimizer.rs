@@ -107,8 +107,11 @@ impl AdamW {
     /// Starts from these weights, with moments of 0.
     pub fn new(settings: Settings, weights: Tensors) -> Self {
         let parameter = |(name, (shape, values)): (String, (Vec<usize>, Vec<f32>))| {
-            let zeros = vec![0.0; values.len()];
-            let mut parameter = Parameter::restored(shape, values, zeros.clone(), zeros);
+            // Zeros fresh from the system take up no memory until they are written to, which those of
+            // tokens that no batch has held never are. A clone would be.
+            let zeros = || vec![0.0; values.len()];
+            let (mean, square) = (zeros(), zeros());
+            let mut parameter = Parameter::restored(shape, values, mean, square);
             parameter.decays = parameter.shape.len() > 1 && name != TOKEN_EMBEDDING;
             (name, parameter)
         };

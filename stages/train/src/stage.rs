@@ -38,6 +38,8 @@ choice! {
         Padded = "padded",
         /// End to end, without filling.
         Packed = "packed",
+        /// Packed, and what texts have in common from their start on is there once.
+        Tree = "tree",
     }
 }
 
@@ -90,8 +92,12 @@ options! {
         checkpoint_steps: u64 = 0;
         /// How many checkpoints are kept.
         keep: usize = 2, 1..=1_000_000;
-        /// How texts lie in memory: "padded" or "packed". The result is the same.
+        /// How texts lie in memory: "padded", "packed", or "tree", which computes
+        /// what texts have in common from their start on once. The result is the same.
         layout: TextLayout = TextLayout::Packed;
+        /// Texts that the tower holds for the backward pass at once; 0: all. The
+        /// result is the same, for less memory and a second forward pass.
+        chunk: usize = 0;
         /// Steps between two lines of the log; 0: none.
         log_every: u64 = 20;
     }
@@ -130,6 +136,7 @@ impl TrainOptions {
         match self.layout {
             TextLayout::Padded => Layout::Padded,
             TextLayout::Packed => Layout::Packed,
+            TextLayout::Tree => Layout::Tree,
         }
     }
 }
@@ -182,7 +189,7 @@ impl Training {
                 shape: options.schedule,
                 epochs: build.run.epochs,
             },
-            trainer: Trainer::new(&tower, objective, options.settings(), options.layout()),
+            trainer: Trainer::new(&tower, objective, options.settings(), options.layout()).in_chunks(options.chunk),
             checkpoints: build.dir.map(|dir| Checkpoints::new(dir.join("checkpoints"), options.keep)),
             options,
             start,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
 use clip::text::{TOKEN_EMBEDDING, TextTower, TokenRows};
 use clip::{Layout, Mapper, Params, TextConfig};
 use pipeline_engine::rng::Draw;
@@ -78,13 +78,15 @@ impl<E: Into<TrainError>> From<E> for NoStep {
 /// A text tower and its optimizer.
 #[derive(Debug)]
 pub struct Trainer {
-    /// On the device; its token embedding is that of the start, the current one is the optimizer's.
+    /// On the device, but for the token embedding: the optimizer has that, and each step takes its rows.
     tower: TextTower,
     /// The tower of the start, where the loss looks back at it.
     start: Option<TextTower>,
     optimizer: AdamW,
     objective: Objective,
     layout: Layout,
+    /// Texts that the tower holds for the backward pass at once.
+    chunk: usize,
     device: Device,
 }
 
@@ -97,9 +99,22 @@ impl Trainer {
         };
         let optimizer = AdamW::new(settings, tower.tensors());
         let device = tower.device().inner();
-        let mut trainer = Self { tower: tower.frozen(), start, optimizer, objective, layout, device };
+        let tower = tower.frozen();
+        let mut trainer = Self { tower, start, optimizer, objective, layout, chunk: usize::MAX, device };
         trainer.upload();
         trainer
+    }
+
+    /// Lets the tower hold no more than `chunk` texts for the backward pass at once; 0: all.
+    ///
+    /// The loss needs the features of all texts, but of the towers' intermediate values only those
+    /// of the texts whose gradient is taken (GradCache, arXiv 2101.06983, section 3). The features
+    /// are computed first, then the loss and its gradient at the features, then each chunk once
+    /// more with its share of that. Exact, for a second forward pass.
+    #[must_use]
+    pub fn in_chunks(mut self, chunk: usize) -> Self {
+        self.chunk = if chunk == 0 { usize::MAX } else { chunk };
+        self
     }
 
     /// Weights and moments.
@@ -127,7 +142,10 @@ impl Trainer {
         struct Current<'a>(&'a Trainer);
         impl Mapper for Current<'_> {
             fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
-                if name == TOKEN_EMBEDDING { self.0.weight(name).unwrap_or(tensor) } else { tensor.inner() }
+                match weight(&self.0.optimizer, name, &self.0.device) {
+                    Some(weight) if name == TOKEN_EMBEDDING => weight,
+                    _ => tensor.inner(),
+                }
             }
         }
         self.tower.mapped(&mut Current(self))
@@ -147,7 +165,12 @@ impl Trainer {
         let began = Instant::now();
         let trained = Texts::of(tokens, |role| !matches!(role, Role::Present(_) | Role::Absent(_)));
         let rows = self.token_rows(&trained.ids);
-        let loss = self.loss(tokens, &trained, &rows, draw)?;
+        let parts = self.parts(&trained);
+        let features = match &parts[..] {
+            [all] => self.tower.forward_rows(&rows, &all.ids, &all.lens, self.layout)?,
+            parts => leaf(self.features(&self.tower.frozen(), Some(&rows), parts)?),
+        };
+        let loss = self.loss(tokens, &trained.roles, features.clone(), draw)?;
         let Some(total) = loss.total() else { return Err(TrainError::device("a loss without terms").into()) };
         let values = [total.clone()].into_iter().chain(loss.0.iter().map(|term| term.value.clone())).collect();
         let values = read(Tensor::<1>::cat(values, 0).inner())?;
@@ -160,7 +183,22 @@ impl Trainer {
 
         let began = Instant::now();
         drop(loss);
-        let gradients = self.gradients(total.backward(), rows)?;
+        let mut sums = Sums::default();
+        if parts.len() == 1 {
+            drop(features);
+            sums.add(&self.tower, &rows, total.backward());
+        } else {
+            let mut gradients = total.backward();
+            let slopes = features.grad_remove(&mut gradients);
+            let slopes = slopes.ok_or_else(|| TrainError::device("the loss does not depend on the texts"))?;
+            drop((gradients, features));
+            for part in &parts {
+                let features = self.tower.forward_rows(&rows, &part.ids, &part.lens, self.layout)?;
+                let slopes = slopes.clone().select(0, part.places(&self.device));
+                sums.add(&self.tower, &rows, (features * Tensor::from_inner(slopes)).sum().backward());
+            }
+        }
+        let gradients = sums.read(rows)?;
         let backward = began.elapsed();
 
         let began = Instant::now();
@@ -182,9 +220,40 @@ impl Trainer {
         TokenRows { ids, rows: leaf(Tensor::from_data(rows, &self.device)) }
     }
 
-    fn loss(&self, tokens: &Tokens, trained: &Texts, rows: &TokenRows, draw: Draw) -> Result<Loss, TrainError> {
+    /// The texts of a batch in chunks; those with a common beginning stay together.
+    fn parts(&self, texts: &Texts) -> Vec<Part> {
+        let mut each: Vec<(usize, &[u32])> = texts.each().enumerate().collect();
+        if each.len() <= self.chunk {
+            return vec![Part { texts: (0..each.len()).collect(), ids: texts.ids.clone(), lens: texts.lens.clone() }];
+        }
+        if self.layout == Layout::Tree {
+            each.sort_by_key(|(_, ids)| *ids);
+        }
+        let part = |texts: &[(usize, &[u32])]| Part {
+            texts: texts.iter().map(|(text, _)| *text).collect(),
+            ids: texts.iter().flat_map(|(_, ids)| *ids).copied().collect(),
+            lens: texts.iter().map(|(_, ids)| ids.len()).collect(),
+        };
+        each.chunks(self.chunk).map(part).collect()
+    }
+
+    /// The features of all texts in their order, outside autodiff.
+    fn features(&self, tower: &TextTower, rows: Option<&TokenRows>, parts: &[Part]) -> Result<Tensor<2>, TrainError> {
+        let rows = rows.map(|tokens| TokenRows { ids: tokens.ids.clone(), rows: tokens.rows.clone().inner() });
+        let forward = |part: &Part| match &rows {
+            Some(rows) => tower.forward_rows(rows, &part.ids, &part.lens, self.layout),
+            None => tower.forward(&part.ids, &part.lens, self.layout),
+        };
+        let features = parts.iter().map(forward).collect::<Result<Vec<_>, _>>()?;
+        let mut back: Vec<(usize, i32)> = parts.iter().flat_map(|part| part.texts.iter().copied()).zip(0..).collect();
+        back.sort_unstable();
+        let back: Vec<i32> = back.into_iter().map(|(_, row)| row).collect();
+        let back = Tensor::from_data(TensorData::from(&back[..]), &self.device);
+        Ok(Tensor::cat(features, 0).select(0, back))
+    }
+
+    fn loss(&self, tokens: &Tokens, roles: &[Role], texts: Tensor<2>, draw: Draw) -> Result<Loss, TrainError> {
         let (count, width) = (tokens.batch.items.len(), tokens.batch.dim);
-        let texts = self.tower.forward_rows(rows, &trained.ids, &trained.lens, self.layout)?;
         let images = TensorData::new(tokens.batch.features.to_vec(), [count, width]);
         let images = Tensor::from_data(images, &self.device);
         match self.objective {
@@ -193,12 +262,12 @@ impl Trainer {
                 Ok(loss::tng(texts, images, &labels, temperature))
             }
             Objective::Contrast(settings) => {
-                let twins = Twins::find(&trained.roles, &Contrast { turn: 0.0, ..settings })?;
+                let twins = Twins::find(roles, &Contrast { turn: 0.0, ..settings })?;
                 let (mut kept, mut turns) = (None, None);
                 if let Some(start) = &self.start {
                     if settings.keep > 0.0 {
                         let captions = Texts::of(tokens, |role| role == Role::Original);
-                        kept = Some(loss::normalised(start.forward(&captions.ids, &captions.lens, self.layout)?));
+                        kept = Some(loss::normalised(self.features(start, None, &self.parts(&captions))?));
                     }
                     if settings.turn > 0.0 {
                         turns = Some(self.turns(start, tokens)?);
@@ -224,7 +293,10 @@ impl Trainer {
         let ids: Vec<u32> = distinct.keys().flat_map(|ids| ids.iter().copied()).collect();
         let features = match lens.is_empty() {
             true => Vec::new(),
-            false => read(loss::normalised(start.forward(&ids, &lens, self.layout)?))?,
+            false => {
+                let things = self.parts(&Texts { roles: Vec::new(), ids, lens: lens.clone() });
+                read(loss::normalised(self.features(start, None, &things)?))?
+            }
         };
         let mut mean = vec![0.0; width];
         for row in features.chunks(width) {
@@ -237,50 +309,83 @@ impl Trainer {
         Ok(Tensor::from_data(TensorData::new(ways, [things.len() / 2, width]), &self.device))
     }
 
-    fn gradients(&self, gradients: Gradients, tokens: TokenRows) -> Result<BTreeMap<String, Gradient>, TrainError> {
-        struct Read {
-            from: Gradients,
-            to: BTreeMap<String, Gradient>,
-            failed: Option<TrainError>,
-        }
-        impl Mapper for Read {
+    /// Puts the optimizer's weights on the device, one after the other, but for the token
+    /// embedding: of that one a row stays as a placeholder.
+    fn upload(&mut self) {
+        struct Upload<'a>(&'a AdamW, &'a Device);
+        impl Mapper for Upload<'_> {
             fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
-                match tensor.grad_remove(&mut self.from).map(read).transpose() {
-                    Ok(Some(values)) => drop(self.to.insert(name.to_owned(), Gradient::Dense(values))),
-                    Ok(None) => {}
-                    Err(error) => self.failed = Some(error),
+                if name == TOKEN_EMBEDDING {
+                    return Tensor::zeros([1; D], self.1);
+                }
+                match weight(self.0, name, self.1) {
+                    Some(weight) => leaf(weight),
+                    None => tensor.inner(),
+                }
+            }
+        }
+        self.tower.map_params("", &mut Upload(&self.optimizer, &self.device));
+    }
+}
+
+fn weight<const D: usize>(optimizer: &AdamW, name: &str, device: &Device) -> Option<Tensor<D>> {
+    let parameter = optimizer.parameters().get(name)?;
+    let data = TensorData::new(parameter.values.clone(), parameter.shape.clone());
+    Some(Tensor::from_data(data, device))
+}
+
+/// Some texts of a batch.
+struct Part {
+    /// Their numbers in the batch.
+    texts: Vec<usize>,
+    ids: Vec<u32>,
+    lens: Vec<usize>,
+}
+
+impl Part {
+    fn places(&self, device: &Device) -> Tensor<1, Int> {
+        let places: Vec<i32> = self.texts.iter().map(|text| *text as i32).collect();
+        Tensor::from_data(TensorData::from(&places[..]), device)
+    }
+}
+
+/// Sums of gradients on the device, by parameter, each flat.
+#[derive(Default)]
+struct Sums(BTreeMap<String, Tensor<1>>);
+
+impl Sums {
+    fn add(&mut self, tower: &TextTower, tokens: &TokenRows, gradients: Gradients) {
+        struct Add<'a>(Gradients, &'a mut BTreeMap<String, Tensor<1>>);
+        impl Mapper for Add<'_> {
+            fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+                if let Some(gradient) = tensor.grad_remove(&mut self.0) {
+                    let gradient = gradient.reshape([tensor.shape().num_elements()]);
+                    let sum = match self.1.remove(name) {
+                        Some(sum) => sum + gradient,
+                        None => gradient,
+                    };
+                    self.1.insert(name.to_owned(), sum);
                 }
                 tensor
             }
         }
-        let mut reader = Read { from: gradients, to: BTreeMap::new(), failed: None };
-        if let Some(values) = tokens.rows.grad_remove(&mut reader.from) {
-            let gradient = Gradient::Rows { rows: tokens.ids, values: read(values)? };
-            reader.to.insert(TOKEN_EMBEDDING.to_owned(), gradient);
-        }
-        self.tower.mapped(&mut reader);
-        reader.failed.map_or(Ok(reader.to), Err)
+        let mut add = Add(gradients, &mut self.0);
+        add.map(TOKEN_EMBEDDING, tokens.rows.clone());
+        tower.mapped(&mut add);
     }
 
-    /// Puts the optimizer's weights on the device, but for the token embedding,
-    /// of which each step takes its rows.
-    fn upload(&mut self) {
-        struct Upload<'a>(&'a Trainer);
-        impl Mapper for Upload<'_> {
-            fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
-                match self.0.weight(name) {
-                    Some(weight) if name != TOKEN_EMBEDDING => leaf(weight),
-                    _ => tensor.inner(),
-                }
-            }
-        }
-        self.tower = self.tower.mapped(&mut Upload(self));
-    }
-
-    fn weight<const D: usize>(&self, name: &str) -> Option<Tensor<D>> {
-        let parameter = self.optimizer.parameters().get(name)?;
-        let data = TensorData::new(parameter.values.clone(), parameter.shape.clone());
-        Some(Tensor::from_data(data, &self.device))
+    /// Copies them to the host.
+    fn read(self, tokens: TokenRows) -> Result<BTreeMap<String, Gradient>, TrainError> {
+        let mut rows = Some(tokens.ids);
+        let gradient = |(name, sum): (String, Tensor<1>)| {
+            let values = read(sum)?;
+            let gradient = match rows.take_if(|_| name == TOKEN_EMBEDDING) {
+                Some(rows) => Gradient::Rows { rows, values },
+                None => Gradient::Dense(values),
+            };
+            Ok((name, gradient))
+        };
+        self.0.into_iter().map(gradient).collect()
     }
 }
 

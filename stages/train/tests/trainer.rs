@@ -100,6 +100,41 @@ fn steps_are_the_same_each_time() {
     }
 }
 
+/// Weights after three steps, which hold every gradient of the first two.
+#[test]
+fn chunks_and_layouts_give_the_same_step() {
+    for (objective, roles) in
+        [(Objective::Tng { noise: 0.5, temperature: 0.07 }, &TNG[..]), (Objective::Contrast(CONTRAST), &TWINS[..])]
+    {
+        let run = |layout: Layout, chunk: usize| {
+            // With plain gradients: AdamW makes signs of them, whatever their size.
+            let settings = Settings { eps: 1.0, beta1: 0.0, weight_decay: 0.0, ..SETTINGS };
+            let mut trainer = Trainer::new(&tower(), objective, settings, layout).in_chunks(chunk);
+            let steps = (0..3).map(|step| {
+                let tokens = batch(9, roles, 1, step, draw(step));
+                trainer.step(&tokens, 0.1, draw(step)).unwrap()
+            });
+            let taken: Vec<(f64, f64)> = steps.map(|step| (step.losses[0].1, step.norm)).collect();
+            (taken, trainer.snapshot().tensors())
+        };
+        let (taken, weights) = run(Layout::Padded, 0);
+        for (layout, chunk) in
+            [(Layout::Packed, 0), (Layout::Tree, 0), (Layout::Padded, 4), (Layout::Packed, 1), (Layout::Tree, 7)]
+        {
+            let (found, moved) = run(layout, chunk);
+            for ((loss, norm), (expected, expected_norm)) in found.iter().zip(&taken) {
+                assert!((loss - expected).abs() < 1e-5 * expected, "{layout:?}, {chunk}: loss {loss} {expected}");
+                assert!((norm / expected_norm - 1.0).abs() < 1e-4, "{layout:?}, {chunk}: {norm} {expected_norm}");
+            }
+            for (name, (_, values)) in &weights {
+                let off = values.iter().zip(&moved[name].1).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(off < 2e-6, "{layout:?}, {chunk}: {name} is off by {off}");
+                assert_ne!(*values, tower().tensors()[name].1, "{name} has moved");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_loss_falls() {
     for (objective, roles, below) in [(NOISE_FREE, &TNG[..], 0.6), (Objective::Contrast(CONTRAST), &TWINS[..], 0.3)] {
