@@ -1,6 +1,7 @@
 //! Resizing and cropping in the numbers of Pillow and torchvision.
 
 use super::picture::{Mode, Picture};
+use crate::fused::wide;
 
 /// What a picture is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +168,34 @@ trait Sample: Copy + Default {
     fn weight(exact: f64) -> Self::Weight;
     fn add(self, sum: Self::Sum, weight: Self::Weight) -> Self::Sum;
     fn finish(sum: Self::Sum) -> Self;
+
+    /// Mixes the pixels of N channels along each row: `[rows, mix.len(), N]` from `[rows, _, N]`.
+    #[inline(always)]
+    fn mix_rows<'a, const N: usize>(
+        out: &mut [Self],
+        sources: impl Iterator<Item = &'a [Self]>,
+        mix: &Mix<Self::Weight>,
+    ) where
+        Self: 'a,
+    {
+        for (out, source) in out.chunks_exact_mut(mix.spans.len() * N).zip(sources) {
+            for (out, (first, weights)) in out.chunks_exact_mut(N).zip(mix.iter()) {
+                let mut sums = [Self::ZERO; N];
+                for (pixel, weight) in source[first * N..].chunks_exact(N).zip(weights) {
+                    for (sum, sample) in sums.iter_mut().zip(pixel) {
+                        *sum = sample.add(*sum, *weight);
+                    }
+                }
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = Self::finish(sum);
+                }
+            }
+        }
+    }
 }
+
+/// Numbers of a widest vector.
+const LANES: usize = 16;
 
 /// Fixed point: 8 bits for the value and 2 for overshoot leave 22 of 32.
 impl Sample for u8 {
@@ -184,6 +212,43 @@ impl Sample for u8 {
     #[inline(always)]
     fn finish(sum: i32) -> u8 {
         (sum >> 22).clamp(0, 255) as u8
+    }
+
+    /// A vector of as many whole pixels as fit at a time, each channel with its pixel's weight;
+    /// sums of whole numbers are the same in any order.
+    #[inline(always)]
+    fn mix_rows<'a, const N: usize>(out: &mut [u8], sources: impl Iterator<Item = &'a [u8]>, mix: &Mix<i32>) {
+        let pixels = LANES / N;
+        let steps = mix.stride.div_ceil(pixels);
+        let mut lanes = vec![[0; LANES]; mix.spans.len() * steps];
+        for (lanes, (_, weights)) in lanes.chunks_exact_mut(steps).zip(mix.iter()) {
+            for (lanes, weights) in lanes.iter_mut().zip(weights.chunks(pixels)) {
+                for (lanes, weight) in lanes.chunks_exact_mut(N).zip(weights) {
+                    lanes.fill(*weight);
+                }
+            }
+        }
+        // Behind the end of the row weights are 0.
+        let mut row = Vec::new();
+        for (out, source) in out.chunks_exact_mut(mix.spans.len() * N).zip(sources) {
+            row.clear();
+            row.extend_from_slice(source);
+            row.resize(source.len() + steps * LANES, 0);
+            let spans = mix.spans.iter().zip(lanes.chunks_exact(steps));
+            for (out, ((first, _), lanes)) in out.chunks_exact_mut(N).zip(spans) {
+                let mut sums = [0; LANES];
+                let samples = row[first * N..].windows(LANES).step_by(pixels * N);
+                for (weights, samples) in lanes.iter().zip(samples) {
+                    for ((sum, sample), weight) in sums.iter_mut().zip(samples).zip(weights) {
+                        *sum += i32::from(*sample) * weight;
+                    }
+                }
+                for (channel, out) in out.iter_mut().enumerate() {
+                    let sum: i32 = sums.iter().skip(channel).step_by(N).take(pixels).sum();
+                    *out = Self::finish(Self::ZERO + sum);
+                }
+            }
+        }
     }
 }
 
@@ -249,33 +314,29 @@ fn two_passes<S: Sample, const N: usize>(source: &[S], filter: Filter, x: Axis, 
     let row = x.count as usize * N;
     let mut rows = vec![S::default(); (bottom - top) * row];
     let sources = source.chunks_exact(x.source as usize * N).skip(top);
-    for (out, source) in rows.chunks_exact_mut(row).zip(sources) {
-        for (out, (first, weights)) in out.chunks_exact_mut(N).zip(horizontal.iter()) {
-            let mut sums = [S::ZERO; N];
-            for (pixel, weight) in source[first * N..].chunks_exact(N).zip(weights) {
-                for (sum, sample) in sums.iter_mut().zip(pixel) {
-                    *sum = sample.add(*sum, *weight);
-                }
-            }
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = S::finish(sum);
-            }
-        }
-    }
+    wide(
+        #[inline(always)]
+        || S::mix_rows::<N>(&mut rows, sources, &horizontal),
+    );
 
     let mut out = vec![S::default(); y.count as usize * row];
     let mut sums = vec![S::ZERO; row];
-    for (out, (first, weights)) in out.chunks_exact_mut(row).zip(vertical.iter()) {
-        sums.fill(S::ZERO);
-        for (samples, weight) in rows[(first - top) * row..].chunks_exact(row).zip(weights) {
-            for (sum, sample) in sums.iter_mut().zip(samples) {
-                *sum = sample.add(*sum, *weight);
+    wide(
+        #[inline(always)]
+        || {
+            for (out, (first, weights)) in out.chunks_exact_mut(row).zip(vertical.iter()) {
+                sums.fill(S::ZERO);
+                for (samples, weight) in rows[(first - top) * row..].chunks_exact(row).zip(weights) {
+                    for (sum, sample) in sums.iter_mut().zip(samples) {
+                        *sum = sample.add(*sum, *weight);
+                    }
+                }
+                for (out, sum) in out.iter_mut().zip(&sums) {
+                    *out = S::finish(*sum);
+                }
             }
-        }
-        for (out, sum) in out.iter_mut().zip(&sums) {
-            *out = S::finish(*sum);
-        }
-    }
+        },
+    );
     out
 }
 
