@@ -30,12 +30,15 @@ pub(crate) struct Sequences {
     form: Form,
 }
 
+/// What the block kernel needs: who sees whom, and the rows that are read, if not all.
+pub(crate) type Planned = (Arc<Plan>, Option<Arc<[u32]>>);
+
 /// How attention is computed.
 enum Form {
     /// By kernels that take sequences as they are: for all rows, and for those that are read.
     Kernels { all: Arc<Plan>, read: Arc<Plan> },
     /// Composed of burn's operations.
-    Composed(Block),
+    Composed(Box<Block>),
 }
 
 /// What the composed form of attention needs: it works on a block `[sequences, longest]`.
@@ -82,14 +85,14 @@ impl Sequences {
             let [all, read] = plans(&sequences, causal, heads).map(Arc::new);
             Form::Kernels { all, read }
         } else {
-            Form::Composed(Block::new(&sequences, causal, device))
+            Form::Composed(Box::new(Block::new(&sequences, causal, device)))
         };
         Self { sequences, heads, read, form }
     }
 
-    /// The plan of the block kernel, for all rows or for those that are read; absent where a block
-    /// is composed.
-    pub(crate) fn plan(&self, read: bool) -> Option<(Arc<Plan>, Option<Arc<[u32]>>)> {
+    /// The plan of the block kernel for all rows, and with `read` for those that are read, whose
+    /// numbers come with it; absent where a block is composed.
+    pub(crate) fn plan(&self, read: bool) -> Option<Planned> {
         match &self.form {
             Form::Kernels { all, .. } if !read => Some((all.clone(), None)),
             Form::Kernels { read, .. } => Some((read.clone(), Some(self.read.clone()))),

@@ -1,14 +1,12 @@
 //! What both towers are made of.
 
-use std::sync::Arc;
-
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::{Tensor, module};
 
-use crate::attention::Sequences;
+use crate::attention::{Planned, Sequences};
 use crate::config::Activation;
 use crate::error::Error;
-use crate::fused::{self, BlockPlan, Plan};
+use crate::fused::{self, BlockPlan};
 use crate::params::{Mapper, Params, Supply};
 
 /// `y = x W^T + b`, with `weight` in the checkpoint's shape `[output, input]`.
@@ -116,8 +114,8 @@ impl Block {
 
     /// `[rows, width]` to the same shape.
     pub(crate) fn forward(&self, x: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
-        if let Some((attention, read)) = sequences.plan(false) {
-            return self.fused(x, attention, read);
+        if let Some(plan) = sequences.plan(false) {
+            return self.fused(x, plan);
         }
         let normal = self.norm1.forward(x.clone());
         let query = self.query.forward(normal.clone());
@@ -130,8 +128,8 @@ impl Block {
     /// `[sequences, width]`. In a last block nothing else of the output is used, so all but keys
     /// and values is computed for those rows only.
     pub(crate) fn forward_read(&self, x: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
-        if let Some((attention, read)) = sequences.plan(true) {
-            return self.fused(x, attention, read);
+        if let Some(plan) = sequences.plan(true) {
+            return self.fused(x, plan);
         }
         let normal = self.norm1.forward(x.clone());
         let query = self.query.forward(sequences.read(normal.clone()));
@@ -140,7 +138,7 @@ impl Block {
         self.mlp(sequences.read(x) + self.out.forward(mixed))
     }
 
-    fn fused(&self, x: Tensor<2>, attention: Arc<Plan>, read: Option<Arc<[u32]>>) -> Tensor<2> {
+    fn fused(&self, x: Tensor<2>, (attention, read): Planned) -> Tensor<2> {
         let norms = [&self.norm1, &self.norm2].map(|norm| (norm.weight.clone(), norm.bias.clone()));
         let layers = [&self.query, &self.key, &self.value, &self.out, &self.up, &self.down];
         let layers = layers.map(|layer| (layer.weight.clone(), layer.bias()));

@@ -19,7 +19,7 @@ fn quick_gelu(x: f32) -> (f32, f32) {
 #[inline(always)]
 fn gelu(x: f32) -> (f32, f32) {
     const ROOT_HALF: f32 = std::f32::consts::FRAC_1_SQRT_2;
-    const DENSITY: f32 = 0.398_942_28;
+    const DENSITY: f32 = 0.398_942_3;
     let share = 0.5 + 0.5 * erf(x * ROOT_HALF);
     (x * share, share + x * DENSITY * exp(-0.5 * x * x))
 }
