@@ -1,0 +1,312 @@
+//! Our side of each measurement.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use clip::preprocess::{Limits, Preprocess};
+use clip::{Checkpoint, Params, TextTower, Tokenizer};
+use pipeline_engine::rng::Draw;
+use rayon::prelude::*;
+use stage_captions::cache::Analyser;
+use stage_captions::generator::{Counts, FullSource, Generator, Rule};
+use stage_captions::templates::{self, Source, Template, Twin};
+use stage_captions::wordnet::WordNet;
+use stage_encode::{Encoder, VitEncoder};
+use stage_items::{Batch, Paired, Pixels, Role, Tokens};
+use stage_pairs::Search;
+use stage_train::loss::Contrast;
+use stage_train::optimizer::Settings;
+use stage_train::trainer::{Objective, Trainer};
+
+use crate::samples::{self, Sample, batch, items};
+use crate::{Layout, Measured, Options, Preset, What};
+
+/// Sizes at which the pair search is measured.
+const PAIRS: [usize; 3] = [128, 1024, 4096];
+/// Pictures that the image tower takes at once; the default of the stage `encode`.
+const CHUNK: usize = 32;
+/// Pictures whose decoding is measured.
+const PICTURES: usize = 64;
+const NEIGHBOURS: usize = 4;
+
+pub fn measure(what: What, options: &Options) -> anyhow::Result<Measured> {
+    let mut bench = Bench::default();
+    match what {
+        What::Decode => decode(&mut bench, options)?,
+        What::Encode => encode(&mut bench, options)?,
+        What::Pairs => pairs(&mut bench, options)?,
+        What::Captions => captions(&mut bench, options)?,
+        What::Text => text(&mut bench, options)?,
+        What::Step => steps(&mut bench, options, true)?,
+        What::Cached => steps(&mut bench, options, false)?,
+    }
+    Ok(Measured { seconds: bench.seconds, counts: bench.counts, peak_bytes: peak_bytes() })
+}
+
+#[derive(Default)]
+struct Bench {
+    seconds: BTreeMap<String, Vec<f64>>,
+    counts: BTreeMap<String, f64>,
+    warm: bool,
+}
+
+impl Bench {
+    /// Takes the time of `f`, unless this is to warm up.
+    fn time<T>(&mut self, name: &str, f: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = f();
+        self.add(name, start.elapsed().as_secs_f64());
+        result
+    }
+
+    fn add(&mut self, name: &str, seconds: f64) {
+        if self.warm {
+            self.seconds.entry(name.to_owned()).or_default().push(seconds);
+        }
+    }
+
+    fn repeat(
+        &mut self,
+        steps: usize,
+        mut f: impl FnMut(&mut Self, usize) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        for step in 0..=steps {
+            self.warm = step > 0;
+            f(self, step)?;
+        }
+        Ok(())
+    }
+}
+
+/// The most memory that this process ever had resident; 0 where the system does not tell.
+pub fn peak_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+fn decode(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+    let mut sets = Vec::new();
+    let samples = samples::read(&options.shards)?;
+    sets.push(("shards", samples.into_iter().take(PICTURES).map(|sample| sample.file).collect::<Vec<_>>()));
+    if let Some(path) = &options.picture {
+        let file = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        sets.push(("picture", vec![file; PICTURES / 4]));
+    }
+    let preprocess = Preprocess::openai(224);
+    for (name, files) in sets {
+        bench.counts.insert(name.into(), files.len() as f64);
+        bench.repeat(options.steps, |bench, _| {
+            bench.time(name, || {
+                files.iter().try_for_each(|file| preprocess.decode(file, &Limits::default()).map(drop))
+            })?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn image_tower(options: &Options) -> anyhow::Result<VitEncoder> {
+    let (device, _) = clip::device::pick("cpu")?;
+    let checkpoint = Checkpoint::open(&options.dir)?;
+    Ok(VitEncoder::open(&checkpoint, Preprocess::openai(224), &device, CHUNK)?)
+}
+
+fn encode(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+    let tower = image_tower(options)?;
+    let rgb: Vec<u8> = (0..224 * 224 * 3).map(|i| (i * 31 % 251) as u8).collect();
+    let pictures = vec![Pixels { height: 224, width: 224, rgb }; CHUNK];
+    bench.counts.insert("images".into(), CHUNK as f64);
+    bench.repeat(options.steps, |bench, _| {
+        bench.time("images", || tower.encode(&pictures))?;
+        Ok(())
+    })
+}
+
+fn pairs(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+    let mut search = Search::cpu();
+    for count in PAIRS {
+        let features = samples::features(count, 512, count as u64);
+        let groups: Vec<u32> = (0..count as u32).collect();
+        bench.repeat(options.steps.max(5), |bench, _| {
+            bench.time(&format!("B = {count}"), || search.neighbours(&features, 512, &groups, 1))?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes the texts of a batch.
+struct Texts {
+    generator: Generator,
+    compositional: Vec<Template>,
+    full: Vec<Template>,
+    twins: Vec<Twin>,
+    tokenizer: Tokenizer,
+    preset: Preset,
+}
+
+impl Texts {
+    fn new(options: &Options) -> anyhow::Result<Self> {
+        let rule = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
+        Ok(Self {
+            generator: Generator::new(Analyser::new(WordNet::embedded()?, 100_000), rule),
+            compositional: templates::compositional(Source::default())?,
+            full: templates::full(Source::default())?,
+            twins: templates::twins(Source::default())?,
+            tokenizer: Tokenizer::open(&options.dir)?,
+            preset: options.preset,
+        })
+    }
+
+    fn roles(&self) -> &'static [Role] {
+        match self.preset {
+            Preset::Tng => &[Role::Original, Role::Compositional, Role::Full],
+            Preset::Contrast => &[Role::Original, Role::True(0), Role::False(0), Role::True(1), Role::False(1)],
+        }
+    }
+
+    fn make(&self, paired: &Paired) -> Vec<String> {
+        let draw = |i: usize| Draw::new(1, "bench").number(paired.batch.step).number(i as u64);
+        let counts = &mut Counts::default();
+        let captions = paired.batch.items.iter().map(|item| item.caption().to_owned());
+        match self.preset {
+            Preset::Tng => {
+                let source = FullSource::Other { below: 0.7 };
+                let made = self.generator.negations(paired, &self.compositional, &self.full, source, draw, counts);
+                captions.zip(made).flat_map(|(caption, made)| [caption, made.compositional, made.full]).collect()
+            }
+            Preset::Contrast => {
+                let made = self.generator.twins(paired, &self.twins, 2, draw, counts);
+                let pairs =
+                    made.chunks_exact(2).map(|pairs| pairs.iter().flat_map(|p| [p.truth.clone(), p.lie.clone()]));
+                captions.zip(pairs).flat_map(|(caption, pairs)| std::iter::once(caption).chain(pairs)).collect()
+            }
+        }
+    }
+
+    fn tokens(&self, paired: &Paired, texts: Vec<String>) -> Tokens {
+        let ids: Vec<Vec<u32>> = texts.iter().map(|text| self.tokenizer.encode(text)).collect();
+        Tokens {
+            batch: paired.batch.clone(),
+            roles: self.roles().into(),
+            texts,
+            lens: ids.iter().map(|ids| ids.len() as u32).collect(),
+            ids: ids.concat(),
+        }
+    }
+}
+
+fn paired(batch: &[(usize, &Sample)], step: usize, features: Vec<f32>, search: &mut Search) -> anyhow::Result<Paired> {
+    let dim = features.len() / batch.len();
+    let groups: Vec<u32> = batch.iter().map(|(i, _)| *i as u32).collect();
+    let found = search.neighbours(&features, dim, &groups, NEIGHBOURS.min(batch.len() - 1).max(1))?;
+    let batch = Batch { epoch: 1, step: step as u64, items: items(batch), dim, features: features.into() };
+    Ok(Paired { batch, k: found.k, neighbours: found.indices, cosines: found.cosines })
+}
+
+fn captions(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+    let samples = samples::read(&options.shards)?;
+    let texts = Texts::new(options)?;
+    let mut search = Search::cpu();
+    bench.counts.insert("texts".into(), (options.batch * (texts.roles().len() - 1)) as f64);
+    bench.repeat(options.steps, |bench, step| {
+        let features = samples::features(options.batch, 512, step as u64);
+        let paired = paired(&batch(&samples, options.batch, step), step, features, &mut search)?;
+        let made = bench.time("texts", || texts.make(&paired));
+        bench.time("tokens", || texts.tokens(&paired, made));
+        Ok(())
+    })
+}
+
+fn layout(layout: Layout) -> clip::Layout {
+    match layout {
+        Layout::Padded => clip::Layout::Padded,
+        Layout::Packed => clip::Layout::Packed,
+        Layout::Tree => clip::Layout::Tree,
+    }
+}
+
+fn text(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+    let samples = samples::read(&options.shards)?;
+    let texts = Texts::new(options)?;
+    let (device, _) = clip::device::pick("cpu")?;
+    let tower = TextTower::load(&Checkpoint::open(&options.dir)?, &device)?.trainable();
+    let features = samples::features(options.batch, 512, 0);
+    let paired = paired(&batch(&samples, options.batch, 0), 0, features, &mut Search::cpu())?;
+    let tokens = texts.tokens(&paired, texts.make(&paired));
+    let lens: Vec<usize> = tokens.lens.iter().map(|len| *len as usize).collect();
+    bench.counts.insert("texts".into(), lens.len() as f64);
+    for kind in [Layout::Padded, Layout::Packed, Layout::Tree] {
+        let rows = tower.rows(&tokens.ids, &lens, layout(kind))?;
+        bench.counts.insert(format!("rows {kind:?}").to_lowercase(), rows as f64);
+    }
+    bench.repeat(options.steps, |bench, _| {
+        let features = bench.time("forward", || tower.forward(&tokens.ids, &lens, layout(options.layout)))?;
+        bench.time("backward", || drop(features.powi_scalar(2).sum().backward()));
+        Ok(())
+    })
+}
+
+fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result<()> {
+    let samples = samples::read(&options.shards)?;
+    let texts = Texts::new(options)?;
+    let encoder = if pictures { Some(image_tower(options)?) } else { None };
+    let mut trainer = trainer(&options.dir, options)?;
+    let (mut search, preprocess) = (Search::cpu(), Preprocess::openai(224));
+    bench.counts.insert("images".into(), options.batch as f64);
+    bench.repeat(options.steps, |bench, step| {
+        let began = Instant::now();
+        let batch = batch(&samples, options.batch, step);
+        let features = match &encoder {
+            None => samples::features(options.batch, 512, step as u64),
+            Some(encoder) => {
+                let decode = |(_, sample): &(usize, &Sample)| {
+                    let pixels = preprocess.decode(&sample.file, &Limits::default())?;
+                    anyhow::Ok(Pixels { height: pixels.height as _, width: pixels.width as _, rgb: pixels.rgb })
+                };
+                let pixels: Vec<Pixels> =
+                    bench.time("decode", || batch.par_iter().map(decode).collect::<Result<_, _>>())?;
+                let encode = || pixels.chunks(CHUNK).map(|chunk| encoder.encode(chunk)).collect::<Result<Vec<_>, _>>();
+                let mut features = bench.time("encode", encode)?.concat();
+                for feature in features.chunks_exact_mut(512) {
+                    let length = feature.iter().map(|x| x * x).sum::<f32>().sqrt();
+                    feature.iter_mut().for_each(|x| *x /= length);
+                }
+                features
+            }
+        };
+        let paired = bench.time("pairs", || paired(&batch, step, features, &mut search))?;
+        let made = bench.time("captions", || texts.make(&paired));
+        let tokens = bench.time("tokens", || texts.tokens(&paired, made));
+        let done = trainer.step(&tokens, 5e-6, Draw::new(1, "labels").number(step as u64));
+        let done = done.map_err(|error| anyhow::anyhow!("no step: {error:?}"))?;
+        for (name, time) in [("forward", done.forward), ("backward", done.backward), ("update", done.update)] {
+            bench.add(name, time.as_secs_f64());
+        }
+        bench.add("whole", began.elapsed().as_secs_f64());
+        Ok(())
+    })
+}
+
+fn trainer(dir: &Path, options: &Options) -> anyhow::Result<Trainer> {
+    let (device, _) = clip::device::pick("cpu")?;
+    let tower = TextTower::load(&Checkpoint::open(dir)?, &device)?;
+    let objective = match options.preset {
+        Preset::Tng => Objective::Tng { noise: 1.0, temperature: 0.07 },
+        Preset::Contrast => Objective::Contrast(Contrast {
+            temperature: 0.07,
+            twin_temperature: 0.07,
+            caption: 1.0,
+            twin: 1.0,
+            keep: 0.0,
+            hard_negatives: true,
+            across: true,
+        }),
+    };
+    let settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };
+    Ok(Trainer::new(&tower, objective, settings, layout(options.layout)).in_chunks(options.chunk))
+}
