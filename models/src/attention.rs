@@ -234,6 +234,7 @@ fn additive(len: usize, hide: impl Fn(usize) -> bool, shape: [usize; 4], device:
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::single_range_in_vec_init)]
     use super::*;
 
     #[test]

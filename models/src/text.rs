@@ -301,7 +301,7 @@ fn end_of_text(text: &[u32], eos: u32) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::single_range_in_vec_init)]
     use super::*;
 
     fn cut(ids: &[u32], lens: &[usize], eos: u32) -> Result<Vec<Vec<u32>>, String> {
