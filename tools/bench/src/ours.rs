@@ -303,6 +303,7 @@ fn trainer(dir: &Path, options: &Options) -> anyhow::Result<Trainer> {
             caption: 1.0,
             twin: 1.0,
             keep: 0.0,
+            turn: 0.0,
             hard_negatives: true,
             across: true,
         }),
