@@ -122,7 +122,7 @@ fn check_filled(name: &str, (text, vision): (TextConfig, VisionConfig), device: 
     let lens = vec![77; ids.len() / 77];
     let texts = {
         let tower = TextTower::from_tensors(&text, &formula::weights(&text.tensors()), device).unwrap();
-        for layout in [Layout::Padded, Layout::Packed] {
+        for layout in [Layout::Padded, Layout::Packed, Layout::Tree] {
             let texts = values(tower.forward(&ids, &lens, layout).unwrap());
             compare(&format!("{name}, text embeddings, {layout:?}"), &texts, &golden.f32("text_embeds").1, bound);
         }
@@ -207,7 +207,7 @@ fn check_gradients(device: &Device, bound: f32) {
     let tower = TextTower::from_tensors(&text, &formula::weights(&text.tensors()), device).unwrap().trainable();
     let used: BTreeSet<u32> =
         ids.chunks(77).flat_map(|row| &row[..=row.iter().position(|id| *id == 49407).unwrap()]).copied().collect();
-    for layout in [Layout::Padded, Layout::Packed] {
+    for layout in [Layout::Padded, Layout::Packed, Layout::Tree] {
         let features = tower.forward(&ids, &vec![77; ids.len() / 77], layout).unwrap();
         let shape = features.dims();
         let cotangent = formula::unit("cotangent", shape[0] * shape[1], 1.0);
