@@ -28,6 +28,15 @@ deny:
 flickr8k *ARGS:
     cargo run --release -- run examples/flickr8k.toml {{ARGS}}
 
+# What meters and traces cost, for a run folder (Linux).
+overhead RUN:
+    cargo run --release --workspace --example overhead -- {{RUN}}
+
+# Pictures of the docs: needs tmux, Chromium, Node and tools/screens/requirements.txt.
+screens:
+    cargo build --release
+    python3 tools/screens/screens.py
+
 # Draw the embedded world anew, with its questions: the same bytes each time.
 world:
     cargo run --release -p scenes -- pack --out assets/world --split train --count 880 --shard-size 220

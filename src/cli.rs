@@ -20,6 +20,12 @@ pub struct Cli {
     /// Say only what went wrong, and the result.
     #[arg(long, short, global = true)]
     pub quiet: bool,
+    /// Log lines on a terminal too, instead of the live view.
+    #[arg(long, global = true)]
+    pub plain: bool,
+    /// How log lines look; json: for programs, with the run's progress.
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log: crate::log::Format,
     #[command(subcommand)]
     pub command: Command,
 }

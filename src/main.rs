@@ -2,11 +2,16 @@
 
 mod cli;
 mod commands;
+mod log;
 mod look;
+mod metrics;
+mod progress;
 mod report;
 mod show;
 mod stages;
 mod sweep;
+mod tensorboard;
+mod view;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,28 +32,29 @@ fn main() -> ExitCode {
     hush_vulkan();
     let cli = cli::Cli::parse();
     // A profile trains, but nobody wants to read how.
-    show::start_log(cli.quiet || matches!(cli.command, commands::Command::Profile(_)));
-    let context = Context { registry: Arc::new(stages::registry()), quiet: cli.quiet };
+    let quiet = cli.quiet || matches!(cli.command, commands::Command::Profile(_));
+    log::start(cli.log, quiet, cli.plain || !view::possible());
+    let context = Context { registry: Arc::new(stages::registry()), quiet: cli.quiet, log: cli.log, plain: cli.plain };
     match cli.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(faults)) => {
-            eprintln!("{}", show::faults(&faults));
+            log::notice(&show::faults(&faults));
             ExitCode::from(exit::CONFIG)
         }
         Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}");
+            log::notice(&format!("error: {message}"));
             ExitCode::from(exit::CONFIG)
         }
         Err(Failure::Run(RunError::Interrupted { checkpoint })) => {
-            eprintln!("{}", RunError::Interrupted { checkpoint });
+            log::notice(&RunError::Interrupted { checkpoint }.to_string());
             ExitCode::from(exit::INTERRUPTED)
         }
         Err(Failure::Run(error)) => {
-            eprintln!("error: {error}");
+            log::notice(&format!("error: {error}"));
             ExitCode::from(exit::FAILED)
         }
         Err(Failure::Other(error)) => {
-            eprintln!("error: {error:#}");
+            log::notice(&format!("error: {error:#}"));
             ExitCode::from(exit::FAILED)
         }
     }

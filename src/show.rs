@@ -4,21 +4,7 @@ use std::fmt::Write;
 use std::io::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use pipeline_engine::{Diagnostic, Event, Measurement, Origin, Phase, Plan, StageReport, Summary};
-
-/// Log lines go to standard error, so that results on standard output can be piped.
-pub fn start_log(quiet: bool) {
-    let level = if quiet { "error" } else { "warn,stage_train=info,stage_batch=info,clip_hub=info" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
-    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .without_time()
-        .with_target(false)
-        .init();
-}
+use pipeline_engine::{Diagnostic, Measurement, Origin, Phase, Plan, StageReport, Summary};
 
 /// Writes to standard output. Who reads it may go away (`| head`): a run goes on all the same.
 pub fn say(text: &str) {
@@ -59,39 +45,8 @@ pub fn faults(faults: &[Diagnostic]) -> String {
     text
 }
 
-/// The lines of a run.
-pub struct Progress {
-    quiet: bool,
-}
-
-impl Progress {
-    /// Says nothing until the end if `quiet`.
-    pub fn new(quiet: bool) -> Self {
-        Self { quiet }
-    }
-
-    /// Shows an event.
-    pub fn event(&mut self, event: &Event<'_>) {
-        if self.quiet {
-            return;
-        }
-        match event {
-            Event::Started { dir } => say(&format!("run folder: {}\n\n", dir.display())),
-            Event::Measured(all) => say(&scores(all)),
-            Event::EpochStarted { epoch, from } => say(&format!("epoch {epoch}, from `{from}`\n")),
-            Event::EpochDone { stages, skipped } => {
-                say(&stage_table(stages));
-                if *skipped > 0 {
-                    say(&format!("  {skipped} samples skipped so far, see skipped.jsonl\n"));
-                }
-                say("\n");
-            }
-        }
-    }
-}
-
 /// Measurements, one a line.
-fn scores(all: &[Measurement]) -> String {
+pub fn scores(all: &[Measurement]) -> String {
     let mut text = String::new();
     for m in all {
         let when = match m.phase {
@@ -105,7 +60,8 @@ fn scores(all: &[Measurement]) -> String {
     text
 }
 
-fn name(m: &Measurement) -> String {
+/// Eval, metric and part of a measurement.
+pub fn name(m: &Measurement) -> String {
     if m.part == "all" { format!("{} {}", m.eval, m.metric) } else { format!("{} {} ({})", m.eval, m.metric, m.part) }
 }
 
@@ -119,7 +75,7 @@ fn value(m: &Measurement) -> String {
 }
 
 /// What each stage did in an epoch; the limiting one is marked.
-fn stage_table(stages: &[StageReport]) -> String {
+pub fn stage_table(stages: &[StageReport]) -> String {
     let mut text = format!(
         "  {:<10} {:>7} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9}\n",
         "stage", "workers", "items", "items/s", "MB", "busy s", "no input", "no room"

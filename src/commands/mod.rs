@@ -51,6 +51,10 @@ pub struct Context {
     pub registry: Arc<Registry>,
     /// Say only what went wrong, and the result.
     pub quiet: bool,
+    /// How log lines look.
+    pub log: crate::log::Format,
+    /// No live view.
+    pub plain: bool,
 }
 
 impl Command {

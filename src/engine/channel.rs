@@ -1,14 +1,16 @@
 //! The edges: bounded in items and in bytes, metered at both ends.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError};
 
 use crate::error::StageError;
-use crate::meter::{Meter, add};
+use crate::lane::{self, State, now};
+use crate::meter::Meter;
 use crate::stage::Item;
+use crate::trace::Made;
 
 /// The run is being stopped; return to the engine with `?`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,23 @@ struct BudgetState {
 }
 
 impl Budget {
+    fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, state: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// Takes the bytes if there is room for them now.
+    fn try_take(&self, bytes: usize) -> Result<bool, Stopped> {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(Stopped);
+        }
+        let room = state.used == 0 || state.used.saturating_add(bytes) <= self.limit;
+        if room {
+            state.used += bytes;
+        }
+        Ok(room)
+    }
+
     fn take(&self, bytes: usize) -> Result<(), Stopped> {
         let mut state = lock(&self.state);
         while state.used > 0 && state.used.saturating_add(bytes) > self.limit && !state.closed {
@@ -101,16 +120,28 @@ pub(crate) struct Capacity {
     pub bytes: usize,
 }
 
-/// An edge, before its two ends go to their stages.
+/// An item on its way.
+#[derive(Debug)]
+struct Parcel<T> {
+    item: T,
+    bytes: usize,
+    /// Which item of which edge: both ends of its arrow in the trace.
+    flow: u64,
+}
+
+/// An edge, before its two ends go to their stages. `flows` is the number that
+/// its first item gets; the trace tells all items of a run apart by theirs.
 pub(crate) fn edge<T: Item>(
     capacity: Capacity,
     from: Arc<Meter>,
     to: Arc<Meter>,
     stop: Arc<Stop>,
+    flows: u64,
 ) -> (Outlet<T>, Inlet<T>) {
     let (sender, receiver) = crossbeam_channel::bounded(capacity.items.max(1));
-    let budget = Arc::new(Budget { limit: capacity.bytes, state: Mutex::default(), changed: Condvar::new() });
-    let outlet = Outlet { sender: Some(sender), budget: budget.clone(), meter: from.clone() };
+    let budget = Budget::new(capacity.bytes);
+    let flows = Arc::new(AtomicU64::new(flows));
+    let outlet = Outlet { sender: Some(sender), budget: budget.clone(), meter: from.clone(), flows };
     let guard = Arc::new(CloseOnDrop(budget.clone()));
     let inlet =
         Inlet { receiver: Some(receiver), budget, _guard: Some(guard), meter: to, from: Some(from), stop, seen: false };
@@ -130,7 +161,7 @@ impl Drop for CloseOnDrop {
 /// The end of an edge that a stage reads from.
 #[derive(Debug)]
 pub struct Inlet<T> {
-    receiver: Option<Receiver<(usize, T)>>,
+    receiver: Option<Receiver<Parcel<T>>>,
     budget: Arc<Budget>,
     _guard: Option<Arc<CloseOnDrop>>,
     meter: Arc<Meter>,
@@ -142,8 +173,7 @@ pub struct Inlet<T> {
 impl<T: Item> Inlet<T> {
     /// An inlet that is at its end: for a stage that starts the pipeline.
     pub(crate) fn closed(meter: Arc<Meter>, stop: Arc<Stop>) -> Self {
-        let budget = Arc::new(Budget { limit: 0, state: Mutex::default(), changed: Condvar::new() });
-        Self { receiver: None, budget, _guard: None, meter, from: None, stop, seen: false }
+        Self { receiver: None, budget: Budget::new(0), _guard: None, meter, from: None, stop, seen: false }
     }
 
     /// The next item; `None` when the stage before has sent its last one.
@@ -155,9 +185,13 @@ impl<T: Item> Inlet<T> {
         let Some(receiver) = &self.receiver else {
             return if self.stop.raised() { Err(Stopped) } else { Ok(None) };
         };
-        let began = Instant::now();
-        let got = receiver.recv();
-        self.receive(began, got.ok())
+        lane::made();
+        let (got, waited) = match receiver.try_recv() {
+            Ok(got) => (Some(got), 0),
+            Err(TryRecvError::Disconnected) => (None, 0),
+            Err(TryRecvError::Empty) => lane::wait(State::WaitIn, || receiver.recv().ok()),
+        };
+        self.receive(got, waited)
     }
 
     /// As [`recv`](Self::recv), but gives up waiting once `give_up` says so: how the
@@ -167,35 +201,37 @@ impl<T: Item> Inlet<T> {
     /// As [`recv`](Self::recv).
     pub fn recv_unless(&mut self, give_up: impl Fn() -> bool) -> Result<Received<T>, Stopped> {
         let Some(receiver) = &self.receiver else { return self.recv().map(|_| Received::End) };
-        let began = Instant::now();
-        let got = loop {
-            match receiver.recv_timeout(PATIENCE) {
-                Ok(got) => break Some(got),
-                Err(RecvTimeoutError::Disconnected) => break None,
-                Err(RecvTimeoutError::Timeout) if give_up() => return Ok(Received::GaveUp),
-                Err(RecvTimeoutError::Timeout) => {}
+        lane::made();
+        let (got, waited) = lane::wait(State::WaitIn, || {
+            loop {
+                match receiver.recv_timeout(PATIENCE) {
+                    Ok(got) => break Ok(Some(got)),
+                    Err(RecvTimeoutError::Disconnected) => break Ok(None),
+                    Err(RecvTimeoutError::Timeout) if give_up() => break Err(()),
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
             }
-        };
-        Ok(self.receive(began, got)?.map_or(Received::End, Received::Item))
+        });
+        let Ok(got) = got else { return Ok(Received::GaveUp) };
+        Ok(self.receive(got, waited)?.map_or(Received::End, Received::Item))
     }
 
-    /// Books the waiting and what came of it.
-    fn receive(&mut self, began: Instant, got: Option<(usize, T)>) -> Result<Option<T>, Stopped> {
-        let waited = began.elapsed();
-        add(&self.meter.wait_in, waited);
+    /// Counts what came, after `waited` nanoseconds.
+    fn receive(&mut self, got: Option<Parcel<T>>, waited: u64) -> Result<Option<T>, Stopped> {
         if !self.seen {
             self.seen = true;
-            add(&self.meter.first_wait, waited);
+            self.meter.first_wait.fetch_add(waited, Relaxed);
         }
         if self.stop.raised() {
             return Err(Stopped);
         }
-        let Some((bytes, item)) = got else { return Ok(None) };
+        let Some(Parcel { item, bytes, flow }) = got else { return Ok(None) };
         self.budget.give(bytes);
         self.meter.items_in.fetch_add(1, Relaxed);
         if let Some(from) = &self.from {
             from.queued.fetch_sub(1, Relaxed);
         }
+        lane::trace(|track| track.receive(now(), item.label(), flow));
         Ok(Some(item))
     }
 }
@@ -217,22 +253,27 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// The end of an edge that a stage writes to.
 #[derive(Debug)]
 pub struct Outlet<T> {
-    sender: Option<Sender<(usize, T)>>,
+    sender: Option<Sender<Parcel<T>>>,
     budget: Arc<Budget>,
     meter: Arc<Meter>,
+    flows: Arc<AtomicU64>,
 }
 
 impl<T> Clone for Outlet<T> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), budget: self.budget.clone(), meter: self.meter.clone() }
+        Self {
+            sender: self.sender.clone(),
+            budget: self.budget.clone(),
+            meter: self.meter.clone(),
+            flows: self.flows.clone(),
+        }
     }
 }
 
 impl<T: Item> Outlet<T> {
     /// An outlet with nothing behind it: for the last stage.
     pub(crate) fn nowhere(meter: Arc<Meter>) -> Self {
-        let budget = Arc::new(Budget { limit: usize::MAX, state: Mutex::default(), changed: Condvar::new() });
-        Self { sender: None, budget, meter }
+        Self { sender: None, budget: Budget::new(usize::MAX), meter, flows: Arc::default() }
     }
 
     /// Hands an item on; waits while the edge is full.
@@ -240,14 +281,33 @@ impl<T: Item> Outlet<T> {
     /// # Errors
     /// [`Stopped`] when nobody will read it any more.
     pub fn send(&mut self, item: T) -> Result<(), Stopped> {
+        let made = lane::trace(|track| track.sending(now(), item.label())).flatten();
+        self.send_made(item, made)
+    }
+
+    /// Hands on an item that was made elsewhere.
+    pub(crate) fn send_made(&mut self, item: T, made: Option<Made>) -> Result<(), Stopped> {
         let bytes = item.bytes();
         if let Some(sender) = &self.sender {
-            let began = Instant::now();
-            let sent = self.budget.take(bytes).and_then(|()| {
+            let parcel = Parcel { item, bytes, flow: self.flows.fetch_add(1, Relaxed) };
+            let flow = parcel.flow;
+            let since = lane::trace(|_| now());
+            let budget = &self.budget;
+            let sent = if budget.try_take(bytes)? {
                 self.meter.queued.fetch_add(1, Relaxed);
-                sender.send((bytes, item)).map_err(|_| Stopped)
-            });
-            add(&self.meter.wait_out, began.elapsed());
+                match sender.try_send(parcel) {
+                    Ok(()) => Ok(()),
+                    Err(TrySendError::Disconnected(_)) => Err(Stopped),
+                    Err(TrySendError::Full(parcel)) => {
+                        lane::wait(State::WaitOut, || sender.send(parcel).map_err(|_| Stopped)).0
+                    }
+                }
+            } else {
+                self.meter.queued.fetch_add(1, Relaxed);
+                let send = || budget.take(bytes).and_then(|()| sender.send(parcel).map_err(|_| Stopped));
+                lane::wait(State::WaitOut, send).0
+            };
+            lane::trace(|track| track.sent(made, flow, since.unwrap_or_default(), now()));
             sent?;
         }
         self.meter.items.fetch_add(1, Relaxed);

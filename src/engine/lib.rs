@@ -19,7 +19,9 @@ mod channel;
 mod check;
 mod config;
 mod error;
+mod lane;
 mod ledger;
+mod live;
 mod meter;
 mod ordered;
 mod probe;
@@ -30,6 +32,8 @@ mod run_dir;
 mod runner;
 mod services;
 mod stage;
+mod timeline;
+mod trace;
 
 #[macro_use]
 pub mod options;
@@ -38,13 +42,19 @@ pub use channel::{Inlet, Outlet, Received, Stopped};
 pub use check::{EvalView, Plan, StageView, check};
 pub use config::{Config, Diagnostic, Origin, SourceFile, Value};
 pub use error::{RunError, StageError};
+pub use lane::{idle, work};
 pub use ledger::{Ledger, Skip};
-pub use meter::{Meter, StageReport};
+pub use live::{Handle, Live, LiveStage};
+pub use meter::{Gauge, Meter, Snapshot, StageReport};
 pub use options::{OptionSpec, OptionValue, Options, TableReader, suggest as did_you_mean};
 pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun, outside_run};
 pub use registry::{Kind, Port, Preset, Registry};
 pub use rig::{Alone, Limits, Rig, Whole};
 pub use run_dir::{MARK, RunDir, write_atomically};
-pub use runner::{DeviceChoice, Event, Handle, LastCheckpoint, Pipeline, RunOptions, Summary};
+pub use runner::{DeviceChoice, Event, LastCheckpoint, Pipeline, RunOptions, Summary};
 pub use services::Services;
-pub use stage::{Build, Built, Item, Map, Nothing, Pass, Position, Stage, StageKind, Worker};
+pub use stage::{
+    Build, Built, Helper, Item, Map, Nothing, OnStep, Pass, Position, Stage, StageKind, StepValues, Worker,
+};
+pub use timeline::{Timeline, TimelineCell, TimelineRow, TimelineStage};
+pub use trace::Tracer;

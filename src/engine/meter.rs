@@ -1,35 +1,74 @@
 //! What a stage did with its time.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::channel::lock;
+use crate::lane::{self, Lane, Spent, stamp};
 
 /// Counters of one stage in one epoch, written by its threads and read by anyone.
-///
-/// All times are sums over the workers of the stage, in nanoseconds.
 #[derive(Debug, Default)]
 pub struct Meter {
     pub(crate) items_in: AtomicU64,
     pub(crate) items: AtomicU64,
     pub(crate) bytes: AtomicU64,
-    pub(crate) alive: AtomicU64,
-    pub(crate) wait_in: AtomicU64,
+    /// Nanoseconds before the first item came, summed over the workers.
     pub(crate) first_wait: AtomicU64,
-    pub(crate) wait_out: AtomicU64,
     pub(crate) queued: AtomicU64,
+    /// One a thread.
+    lanes: Mutex<Vec<Arc<Lane>>>,
+    /// Whether no time is taken: what a benchmark compares with.
+    pub(crate) off: bool,
+    /// How far the epoch is, in millionths, if the stage knows.
+    progress: AtomicU64,
     notes: Mutex<BTreeMap<&'static str, u64>>,
+    parts: Mutex<BTreeMap<&'static str, Duration>>,
+    gauges: Mutex<BTreeMap<&'static str, Gauge>>,
 }
 
-pub(crate) fn add(counter: &AtomicU64, time: Duration) {
-    counter.fetch_add(time.as_nanos() as u64, Relaxed);
+/// A value that changes, as the loss does.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Gauge {
+    /// The newest value.
+    pub last: f64,
+    /// The sum of all values of the epoch.
+    pub sum: f64,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// A stage at a moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Items that left the stage so far (a sink: that came in).
+    pub items: u64,
+    /// Bytes that left it.
+    pub bytes: u64,
+    /// Threads that do its work.
+    pub workers: usize,
+    /// Seconds they worked, summed over them.
+    pub busy_s: f64,
+    /// Seconds they waited for input.
+    pub wait_in_s: f64,
+    /// Seconds they waited for room in the edge behind.
+    pub wait_out_s: f64,
+    /// Items that wait in the edge behind.
+    pub queued: u64,
+    /// How far the epoch is, 0 to 1, if the stage knows.
+    pub progress: Option<f64>,
+    /// What changes from step to step: loss, learning rate.
+    pub gauges: BTreeMap<&'static str, Gauge>,
 }
 
 impl Meter {
+    pub(crate) fn new(off: bool) -> Self {
+        Self { off, ..Self::default() }
+    }
+
     /// Items that left the stage so far (for a sink: that came in).
     pub fn items(&self) -> u64 {
         match self.items.load(Relaxed) {
@@ -44,30 +83,97 @@ impl Meter {
         *lock(&self.notes).entry(name).or_default() += count;
     }
 
-    /// Items waiting in the edge after the stage.
-    pub fn queued(&self) -> u64 {
-        self.queued.load(Relaxed)
+    /// Says that `name` took `time` from `began` on: a part of the stage's work
+    /// that reports and traces show by itself.
+    pub fn part(&self, name: &'static str, began: Instant, time: Duration) {
+        *lock(&self.parts).entry(name).or_default() += time;
+        lane::trace(|track| track.part(name, stamp(began), stamp(began + time)));
+    }
+
+    /// Says that `name` is `value` from now on.
+    pub fn gauge(&self, name: &'static str, value: f64) {
+        let mut gauges = lock(&self.gauges);
+        let gauge = gauges.entry(name).or_default();
+        *gauge = Gauge { last: value, sum: gauge.sum + value, count: gauge.count + 1 };
+    }
+
+    /// Says that `done` of `all` of the epoch's input is read; live views show it
+    /// while nobody knows yet how many items an epoch has.
+    pub fn progress(&self, done: usize, all: usize) {
+        // One above, so that 0 stands for "not known".
+        self.progress.store(1 + (done as u64 * 1_000_000) / (all as u64).max(1), Relaxed);
+    }
+
+    /// A lane for the thread that calls.
+    pub(crate) fn lane(&self, helper: bool) -> Option<Arc<Lane>> {
+        if self.off {
+            return None;
+        }
+        let mut lanes = lock(&self.lanes);
+        // The stage's own thread comes first: only it starts helpers.
+        let master = if helper { lanes.first().cloned() } else { None };
+        let lane = Arc::new(Lane::new(master));
+        lanes.push(lane.clone());
+        Some(lane)
+    }
+
+    /// What its workers spent up to now, and how many they are. Where helpers do
+    /// the work, the stage's own thread, which hands it out, does not count.
+    fn spent(&self, at: u64) -> (Spent, usize) {
+        let lanes = lock(&self.lanes);
+        let helped = lanes.iter().any(|lane| lane.is_helper());
+        let mut sum = Spent::default();
+        let mut workers = 0;
+        for lane in lanes.iter().filter(|lane| lane.is_helper() == helped && lane.has_begun()) {
+            let spent = lane.spent(at);
+            sum.busy += spent.busy;
+            sum.wait_in += spent.wait_in;
+            sum.wait_out += spent.wait_out;
+            workers += 1;
+        }
+        (sum, workers)
+    }
+
+    /// The stage as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot_at(lane::now())
+    }
+
+    pub(crate) fn snapshot_at(&self, at: u64) -> Snapshot {
+        let (spent, workers) = self.spent(at);
+        let seconds = |nanos: u64| nanos as f64 / 1e9;
+        let progress = self.progress.load(Relaxed);
+        Snapshot {
+            items: self.items(),
+            bytes: self.bytes.load(Relaxed),
+            workers,
+            busy_s: seconds(spent.busy),
+            wait_in_s: seconds(spent.wait_in),
+            wait_out_s: seconds(spent.wait_out),
+            queued: self.queued.load(Relaxed),
+            progress: (progress > 0).then(|| (progress - 1) as f64 / 1e6),
+            gauges: lock(&self.gauges).clone(),
+        }
     }
 
     /// The figures of the epoch, `wall` after it began.
     pub(crate) fn report(&self, kind: &str, epoch: u32, workers: usize, wall: Duration) -> StageReport {
-        let seconds = |c: &AtomicU64| c.load(Relaxed) as f64 / 1e9;
-        let (wait_in, wait_out) = (seconds(&self.wait_in), seconds(&self.wait_out));
-        let items = self.items();
+        let now = self.snapshot();
         StageReport {
             epoch,
             kind: kind.to_owned(),
-            workers,
-            items,
-            bytes: self.bytes.load(Relaxed),
-            busy_s: (seconds(&self.alive) - wait_in - wait_out).max(0.0),
-            wait_in_s: wait_in,
-            first_wait_s: seconds(&self.first_wait),
-            wait_out_s: wait_out,
+            workers: if now.workers == 0 { workers } else { now.workers },
+            items: now.items,
+            bytes: now.bytes,
+            busy_s: now.busy_s,
+            wait_in_s: now.wait_in_s,
+            first_wait_s: self.first_wait.load(Relaxed) as f64 / 1e9,
+            wait_out_s: now.wait_out_s,
             wall_s: wall.as_secs_f64(),
-            items_per_s: if wall.is_zero() { 0.0 } else { items as f64 / wall.as_secs_f64() },
+            items_per_s: if wall.is_zero() { 0.0 } else { now.items as f64 / wall.as_secs_f64() },
             limiting: false,
             notes: lock(&self.notes).iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            parts: lock(&self.parts).iter().map(|(name, time)| ((*name).to_owned(), time.as_secs_f64())).collect(),
         }
     }
 }
@@ -79,7 +185,7 @@ pub struct StageReport {
     pub epoch: u32,
     /// The stage's kind.
     pub kind: String,
-    /// How many threads ran it.
+    /// How many threads did its work.
     pub workers: usize,
     /// Items that left it (for the last stage: that reached it).
     pub items: u64,
@@ -102,6 +208,9 @@ pub struct StageReport {
     /// What else the stage counted.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub notes: BTreeMap<String, u64>,
+    /// Seconds that parts of its work took.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, f64>,
 }
 
 impl StageReport {

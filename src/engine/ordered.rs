@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Instant;
 
 use crate::channel::{Inlet, Outlet, Stopped, lock};
 use crate::error::StageError;
-use crate::meter::add;
+use crate::lane::{self, State};
 use crate::stage::{Item, Map, Pass};
+use crate::trace::Made;
 
 /// Results that may wait for an earlier one, for each worker. More hides uneven
 /// items better; each one is an item in memory.
@@ -23,8 +23,11 @@ pub(crate) struct Ordered<I, O> {
 }
 
 struct Done<O> {
+    /// How many items may have been taken; a worker draws a ticket before it takes one.
+    tickets: u64,
+    /// The number of the item that leaves next.
     next: u64,
-    waiting: BTreeMap<u64, O>,
+    waiting: BTreeMap<u64, (O, Option<Made>)>,
     /// Lent to the one worker that is sending.
     output: Option<Outlet<O>>,
     failed: bool,
@@ -34,7 +37,13 @@ impl<I: Item, O: Item> Ordered<I, O> {
     pub fn new(input: Inlet<I>, output: Outlet<O>, workers: usize) -> Self {
         Self {
             input: Mutex::new((input, 0)),
-            done: Mutex::new(Done { next: 0, waiting: BTreeMap::new(), output: Some(output), failed: false }),
+            done: Mutex::new(Done {
+                tickets: 0,
+                next: 0,
+                waiting: BTreeMap::new(),
+                output: Some(output),
+                failed: false,
+            }),
             moved: Condvar::new(),
             window: workers as u64 * AHEAD,
         }
@@ -45,31 +54,38 @@ impl<I: Item, O: Item> Ordered<I, O> {
         // Whatever ends this worker early must wake the others that wait for its item.
         let mut leave = Leave { shared: self, whole: false };
         let mut worker = map.worker(pass)?;
-        while let Some((number, item)) = self.take(pass)? {
+        while let Some((number, item)) = self.take()? {
             let result = worker.map(pass, item)?;
-            self.give(pass, number, result)?;
+            let made = lane::made();
+            self.give(number, result, made)?;
         }
         leave.whole = true;
         Ok(())
     }
 
-    /// The next item and its number. Waits while this worker's siblings are too
-    /// far ahead of the slowest of them.
-    fn take(&self, pass: &Pass<'_>) -> Result<Option<(u64, I)>, Stopped> {
-        let began = Instant::now();
-        let mut input = lock(&self.input);
-        add(&pass.meter.wait_in, began.elapsed());
-        let began = Instant::now();
+    /// The next item and its number. Waits first, each worker by itself, while
+    /// the results wait that were taken too far ahead: for room, that is; then,
+    /// in turn, for input.
+    fn take(&self) -> Result<Option<(u64, I)>, Stopped> {
         let mut done = lock(&self.done);
-        while input.1 >= done.next + self.window && !done.failed {
-            done = self.moved.wait(done).unwrap_or_else(PoisonError::into_inner);
+        if done.tickets >= done.next + self.window && !done.failed {
+            done = lane::wait(State::WaitOut, || {
+                while done.tickets >= done.next + self.window && !done.failed {
+                    done = self.moved.wait(done).unwrap_or_else(PoisonError::into_inner);
+                }
+                done
+            })
+            .0;
         }
-        let failed = done.failed;
-        drop(done);
-        add(&pass.meter.wait_out, began.elapsed());
-        if failed {
+        if done.failed {
             return Err(Stopped);
         }
+        done.tickets += 1;
+        drop(done);
+        let mut input = match self.input.try_lock() {
+            Ok(input) => input,
+            Err(_) => lane::wait(State::WaitIn, || lock(&self.input)).0,
+        };
         let Some(item) = input.0.recv()? else { return Ok(None) };
         let number = input.1;
         input.1 += 1;
@@ -78,15 +94,15 @@ impl<I: Item, O: Item> Ordered<I, O> {
 
     /// Puts a result in its place and sends all that are due, unless another
     /// worker is already sending: that one will find this result.
-    fn give(&self, _pass: &Pass<'_>, number: u64, result: O) -> Result<(), Stopped> {
+    fn give(&self, number: u64, result: O, made: Option<Made>) -> Result<(), Stopped> {
         let mut done = lock(&self.done);
-        done.waiting.insert(number, result);
+        done.waiting.insert(number, (result, made));
         let Some(mut output) = done.output.take() else { return Ok(()) };
         loop {
             let next = done.next;
-            let Some(due) = done.waiting.remove(&next) else { break };
+            let Some((due, made)) = done.waiting.remove(&next) else { break };
             drop(done);
-            let sent = output.send(due);
+            let sent = output.send_made(due, made);
             done = lock(&self.done);
             done.next += 1;
             self.moved.notify_all();

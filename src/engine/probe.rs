@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::registry::Registry;
 use crate::runner::{self, RunOptions};
 use crate::services::Services;
-use crate::stage::{Build, Item};
+use crate::stage::{Build, Item, Watch};
 
 /// A kind of probe: the value of `kind` in an `[[eval]]` table.
 pub trait ProbeKind: Send + Sync + 'static {
@@ -185,6 +185,7 @@ impl SideRun {
             services: &services,
             stop: &stop,
             interrupt: &self.interrupt,
+            watch: &Watch::default(),
         };
         runner::run_pass::<T>(&mut slots, &context, Some(each), &mut |_, _| {}).map_err(
             |(kind, error)| match error {

@@ -16,7 +16,7 @@ use crate::meter::{Meter, StageReport};
 use crate::runner::node::{Kept, Wiring};
 use crate::runner::{self, PassContext, RunOptions, Slot};
 use crate::services::Services;
-use crate::stage::Nothing;
+use crate::stage::{Nothing, Watch};
 
 /// Items that a stage takes before its time is measured, where there are more.
 const WARM: u64 = 1;
@@ -87,6 +87,7 @@ pub struct Rig {
     slots: Vec<Slot>,
     ledger: Ledger,
     interrupt: AtomicBool,
+    watch: Watch,
 }
 
 impl Rig {
@@ -99,7 +100,7 @@ impl Rig {
         let failed = |(stage, error)| RunError::Stage { stage, epoch: None, error };
         let slots = runner::build_stages(&mut plan, &services, None, None, None).map_err(failed)?;
         let ledger = Ledger::open(None, plan.run.max_skipped).map_err(|e| RunError::Folder(e.to_string()))?;
-        Ok(Self { run: plan.run, services, slots, ledger, interrupt: AtomicBool::new(false) })
+        Ok(Self { run: plan.run, services, slots, ledger, interrupt: AtomicBool::new(false), watch: Watch::default() })
     }
 
     fn context<'a>(&'a self, epoch: u32, stop: &'a Arc<Stop>) -> PassContext<'a> {
@@ -111,6 +112,7 @@ impl Rig {
             services: &self.services,
             stop,
             interrupt: &self.interrupt,
+            watch: &self.watch,
         }
     }
 
@@ -173,6 +175,7 @@ impl Rig {
             meter: meter.clone(),
             next: (!last).then(|| (behind.clone(), room)),
             stop: stop.clone(),
+            flows: 0,
         };
         let (kind, workers, is_map) = (slot.kind, slot.node.workers(), slot.node.is_map());
         let done = AtomicBool::new(false);
@@ -202,7 +205,7 @@ impl Rig {
                 });
                 let node = &slot.node;
                 let collect = node.collector();
-                let inlet = slot.node.spawn(scope, context.pass(&meter), wiring, fed);
+                let inlet = slot.node.spawn(scope, context.pass(&meter, (index, kind)), wiring, fed);
                 if let Some(inlet) = inlet {
                     // Only a source is cut by time: the others end when they are no longer fed.
                     let enough = |bytes: usize| bytes > limits.bytes || (index == 0 && Instant::now() > deadline);
@@ -282,7 +285,7 @@ impl Rig {
             });
             let reports = runner::run_pass::<Nothing>(slots, &context, None, &mut |kind, meters| {
                 *lock(&from) = kind;
-                *lock(&sink) = meters.last().cloned();
+                *lock(&sink) = meters.last().map(|(_, meter)| meter.clone());
             });
             done.store(true, Relaxed);
             taken = watch.join().unwrap_or_default();

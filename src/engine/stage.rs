@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::channel::{Inlet, Outlet, Stop};
 use crate::error::StageError;
+use crate::lane::{self, Entered, Place};
 use crate::ledger::Ledger;
 use crate::meter::Meter;
 use crate::options::Options;
@@ -15,6 +16,7 @@ use crate::rng::Draw;
 use crate::run_dir::RunDir;
 use crate::runner::RunOptions;
 use crate::services::Services;
+use crate::trace::Tracer;
 
 /// Something that travels along an edge.
 pub trait Item: Send + 'static {
@@ -23,6 +25,11 @@ pub trait Item: Send + 'static {
 
     /// About how much memory it holds; counts against the byte budget of the edge.
     fn bytes(&self) -> usize;
+
+    /// Which one it is, for traces: the key of a sample, the number of a step.
+    fn label(&self) -> String {
+        String::new()
+    }
 }
 
 /// What comes into the first stage and leaves the last one: nothing.
@@ -173,6 +180,32 @@ pub struct Pass<'a> {
     pub meter: &'a Meter,
     pub(crate) stop: &'a Stop,
     pub(crate) interrupt: &'a AtomicBool,
+    pub(crate) watch: &'a Watch,
+    /// The stage's place in the config, and its kind.
+    pub(crate) stage: (usize, &'static str),
+}
+
+/// What looks at a run beside its meters.
+#[derive(Clone, Default)]
+pub(crate) struct Watch {
+    pub tracer: Option<Arc<Tracer>>,
+    pub on_step: Option<Arc<OnStep>>,
+    /// For benchmarks: no meters.
+    pub off: bool,
+}
+
+/// Told what a step gave: loss, learning rate.
+pub type OnStep = dyn Fn(&StepValues<'_>) + Send + Sync;
+
+/// What a step gave.
+#[derive(Debug, Clone, Copy)]
+pub struct StepValues<'a> {
+    /// Counted from 1.
+    pub epoch: u32,
+    /// Steps in all, this one included.
+    pub step: u64,
+    /// Name and value.
+    pub values: &'a [(&'static str, f64)],
 }
 
 impl Pass<'_> {
@@ -187,10 +220,39 @@ impl Pass<'_> {
         self.interrupt.load(Relaxed)
     }
 
+    /// Says what a step gave, `step` being the number of steps in all: live views
+    /// show it, TensorBoard files and timelines keep it.
+    pub fn step(&self, step: u64, values: &[(&'static str, f64)]) {
+        for (name, value) in values {
+            self.meter.gauge(name, *value);
+        }
+        if let Some(on_step) = &self.watch.on_step {
+            on_step(&StepValues { epoch: self.epoch, step, values });
+        }
+    }
+
+    /// Makes the thread that calls a helper of the stage: one of those that do its
+    /// work while the stage's own thread hands it out. `number` counts from 1.
+    /// The helper waits for work in [`idle`](crate::idle) and works in [`work`](crate::work).
+    pub fn helper(&self, number: usize) -> Helper {
+        Helper { _lane: lane::enter(self.meter, true, number, self.place(), false) }
+    }
+
+    pub(crate) fn place(&self) -> Option<Place<'_>> {
+        let (stage, kind) = self.stage;
+        self.watch.tracer.as_ref().map(|tracer| Place { tracer, stage, kind })
+    }
+
     /// Whether another stage failed. A stage that works long between two items asks now and then.
     pub fn stopped(&self) -> bool {
         self.stop.raised()
     }
+}
+
+/// While it lives, the time of this thread counts for its stage.
+#[must_use]
+pub struct Helper {
+    _lane: Entered,
 }
 
 /// What a stage may use while it is built.

@@ -125,6 +125,11 @@ lr = 1e-3
 
     /// Runs `pipeline run` with these overrides.
     pub fn run(&self, name: &str, sets: &[&str]) -> Ran {
+        self.run_with(name, sets, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn run_with(&self, name: &str, sets: &[&str], arguments: &[&str]) -> Ran {
         let config = self.path("pipeline.toml");
         if !config.exists() {
             std::fs::write(&config, self.config_text()).unwrap();
@@ -134,7 +139,7 @@ lr = 1e-3
         for (key, value) in &self.config {
             command.arg(format!("--set={key}={value}"));
         }
-        command.args(sets.iter().map(|set| format!("--set={set}")));
+        command.args(sets.iter().map(|set| format!("--set={set}"))).args(arguments);
         Ran { dir: self.path("runs").join(name), output: command.output().unwrap() }
     }
 }

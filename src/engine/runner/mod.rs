@@ -1,20 +1,24 @@
 //! Builds a pipeline and runs its epochs.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::channel::{Capacity, Inlet, Stop, lock};
 use crate::check::Plan;
 use crate::error::{RunError, StageError};
+use crate::lane::now;
 use crate::ledger::Ledger;
+use crate::live::{Handle, Stages};
 use crate::meter::{Meter, StageReport};
 use crate::probe::{Measurement, Moment, Phase, Probe, SideRun};
 use crate::registry::{EvalKeys, Registry};
 use crate::run_dir::RunDir;
 use crate::services::Services;
-use crate::stage::{Build, Item, Nothing, Pass, Position};
+use crate::stage::{Build, Item, Nothing, OnStep, Pass, Position, Watch};
+use crate::timeline::{Recorder, TimelineStage, Watching};
+use crate::trace::{Tracer, Track};
 use crate::{choice, options};
 
 pub(crate) mod node;
@@ -52,6 +56,9 @@ options! {
         max_skipped: u64 = 1000;
         /// Bytes that may wait in one edge.
         edge_bytes: usize = 256 << 20, 1 << 10..=usize::MAX;
+        /// Where Prometheus may read the run's metrics while it runs, as
+        /// "127.0.0.1:9090" or "9090" (this machine only); "": nowhere.
+        metrics: String = String::new();
         /// A named set of settings that hold where this file says nothing else.
         preset: String = String::new();
         /// Folder that relative paths of inputs start from; nothing: the folder of this file.
@@ -112,28 +119,6 @@ pub struct Summary {
     pub skipped: Vec<(String, String, u64)>,
 }
 
-/// A way to a running pipeline from another thread.
-#[derive(Clone)]
-pub struct Handle {
-    interrupt: Arc<AtomicBool>,
-    meters: Arc<Mutex<Meters>>,
-}
-
-/// Stages of the current epoch, by kind.
-type Meters = Vec<(&'static str, Arc<Meter>)>;
-
-impl Handle {
-    /// Asks the run to finish its step, save and end. Says whether it was asked before.
-    pub fn interrupt(&self) -> bool {
-        self.interrupt.swap(true, Relaxed)
-    }
-
-    /// The meters of the stages in the current epoch.
-    pub fn meters(&self) -> Vec<(&'static str, Arc<Meter>)> {
-        lock(&self.meters).clone()
-    }
-}
-
 /// A pipeline that is built and can run.
 pub struct Pipeline {
     run: RunOptions,
@@ -143,6 +128,7 @@ pub struct Pipeline {
     services: Services,
     ledger: Ledger,
     handle: Handle,
+    watch: Watch,
 }
 
 impl Pipeline {
@@ -196,8 +182,19 @@ impl Pipeline {
             .map_err(|e| RunError::Folder(e.to_string()))?;
         let comments: String = header.lines().map(|line| format!("# {line}\n")).collect();
         dir.write("pipeline.toml", format!("{comments}\n{}", plan.resolved()).as_bytes())?;
-        let handle = Handle { interrupt, meters: Arc::default() };
-        Ok(Self { run: plan.run, dir, slots, probes, services, ledger, handle })
+        let handle = Handle { interrupt, ..Handle::default() };
+        let last = slots.len().saturating_sub(1);
+        let list = slots.iter().enumerate().map(|(index, slot)| TimelineStage {
+            kind: slot.kind.to_owned(),
+            capacity: if index == last { 0 } else { slot.capacity },
+        });
+        {
+            let mut state = lock(&handle.state);
+            state.list = list.collect();
+            state.epochs = plan.run.epochs;
+        }
+        let watch = Watch::default();
+        Ok(Self { run: plan.run, dir, slots, probes, services, ledger, handle, watch })
     }
 
     /// For Ctrl-C and live views.
@@ -205,11 +202,49 @@ impl Pipeline {
         self.handle.clone()
     }
 
+    /// Writes a trace of the run.
+    pub fn trace(&mut self, tracer: Arc<Tracer>) {
+        self.watch.tracer = Some(tracer);
+    }
+
+    /// Tells `told` what each training step gave, on the thread that trains.
+    pub fn on_step(&mut self, told: Arc<OnStep>) {
+        self.watch.on_step = Some(told);
+    }
+
+    /// Takes no time of anything: what a benchmark of the meters compares with.
+    #[doc(hidden)]
+    pub fn unmetered(&mut self) {
+        self.watch.off = true;
+    }
+
     /// Runs all epochs, measuring before, between and after.
     ///
     /// # Errors
     /// The first failure of a stage or probe; [`RunError::Interrupted`] after Ctrl-C.
-    pub fn run(mut self, watch: &mut dyn FnMut(Event<'_>)) -> Result<Summary, RunError> {
+    pub fn run(self, watch: &mut dyn FnMut(Event<'_>)) -> Result<Summary, RunError> {
+        let dir = self.dir.clone();
+        let past = std::fs::read(dir.join("timeline.json")).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        let list = lock(&self.handle.state).list.clone();
+        let recorder = Arc::new(Mutex::new(Recorder::new(list, past, self.watch.tracer.clone())));
+        let watching = match self.watch.off {
+            true => None,
+            false => {
+                Some(Watching::start(&recorder, &self.handle.stages).map_err(|e| RunError::Folder(e.to_string()))?)
+            }
+        };
+        lock(&self.handle.state).began = Some(Instant::now());
+        let result = self.run_all(&recorder, watch);
+        drop(watching);
+        write_timeline(&dir, &recorder).and(result)
+    }
+
+    fn run_all(
+        mut self,
+        recorder: &Arc<Mutex<Recorder>>,
+        watch: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Summary, RunError> {
+        let mut track = self.watch.tracer.as_ref().map(Tracer::run_track);
         watch(Event::Started { dir: self.dir.path() });
         // What a resumed run measured before it was stopped.
         let past = std::fs::read_to_string(self.dir.join("results.jsonl")).unwrap_or_default();
@@ -221,30 +256,44 @@ impl Pipeline {
         };
         let start = self.position();
         if start == Position::default() {
-            self.measure(Phase::Before, 0, &mut measurements, watch)?;
+            self.measure(Phase::Before, 0, &mut measurements, &mut track, watch)?;
         } else if start.steps == 0 {
             // A kill between the checkpoint of an epoch and its measurement: take it now.
             let known = |m: &Measurement| m.epoch == start.epochs && self.probes.iter().any(|p| p.name == m.eval);
             if !measurements.iter().any(known) {
-                self.measure(self.phase(start.epochs), start.epochs, &mut measurements, watch)?;
+                self.measure(self.phase(start.epochs), start.epochs, &mut measurements, &mut track, watch)?;
             }
         }
         for epoch in start.epochs + 1..=self.run.epochs {
             let skip_steps = if epoch == start.epochs + 1 { start.steps } else { 0 };
-            let reports = self.epoch(epoch, skip_steps, watch)?;
+            let began = Instant::now();
+            let at = now();
+            let reports = self.epoch(epoch, skip_steps, recorder, watch)?;
+            if let Some(track) = &mut track {
+                let from = reports.first().map_or("", |first| &first.kind);
+                track.part(&format!("epoch {epoch}, from {from}"), at, now());
+                track.flush();
+            }
+            let steps = reports.last().map_or(0, |last| last.items);
             stages.retain(|report| report.epoch != epoch);
             stages.extend(reports);
             let json = serde_json::to_vec_pretty(&stages).map_err(|e| RunError::Folder(e.to_string()))?;
             self.dir.write("stages.json", &json)?;
+            write_timeline(&self.dir, recorder)?;
+            lock(&self.handle.state).skipped = self.ledger.count();
             let reports = &stages[stages.len() - stages.iter().rev().take_while(|r| r.epoch == epoch).count()..];
             watch(Event::EpochDone { stages: reports, skipped: self.ledger.count() });
-            self.measure(self.phase(epoch), epoch, &mut measurements, watch)?;
+            self.measure(self.phase(epoch), epoch, &mut measurements, &mut track, watch)?;
+            // An epoch that was resumed within says nothing of the next ones.
+            if skip_steps == 0 {
+                lock(&self.handle.state).past = Some((steps, began.elapsed()));
+            }
         }
         let stop = Arc::new(Stop::default());
         let mut slots = std::mem::take(&mut self.slots);
         let context = self.context(self.run.epochs, 0, &stop);
         for slot in &mut slots {
-            let pass = context.pass(&slot.meter);
+            let pass = context.pass(&slot.meter, (0, slot.kind));
             slot.node.finish(&pass).map_err(|error| RunError::Stage {
                 stage: slot.kind.to_owned(),
                 epoch: None,
@@ -271,6 +320,7 @@ impl Pipeline {
             services: &self.services,
             stop,
             interrupt: &self.handle.interrupt,
+            watch: &self.watch,
         }
     }
 
@@ -278,20 +328,34 @@ impl Pipeline {
         &mut self,
         epoch: u32,
         skip_steps: u64,
+        recorder: &Arc<Mutex<Recorder>>,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Vec<StageReport>, RunError> {
         let mut slots = std::mem::take(&mut self.slots);
         let stop = Arc::new(Stop::default());
         let context = self.context(epoch, skip_steps, &stop);
-        let result = run_watched::<Nothing>(
-            &mut slots,
-            &context,
-            None,
-            &mut |from, _| {
-                watch(Event::EpochStarted { epoch, from });
-            },
-            &self.handle,
-        );
+        let result = run_pass::<Nothing>(&mut slots, &context, None, &mut |from, stages| {
+            {
+                let mut state = lock(&self.handle.state);
+                state.epoch = epoch;
+                state.epoch_began = Some(Instant::now());
+            }
+            // The order of locks is that of the thread that looks.
+            let mut recorder = lock(recorder);
+            let mut running = lock(&self.handle.stages);
+            recorder.turn(&running, Some(epoch));
+            *running = stages;
+            drop((recorder, running));
+            watch(Event::EpochStarted { epoch, from });
+        });
+        {
+            // The last values stay to be seen while something is measured.
+            self.handle.look();
+            let mut recorder = lock(recorder);
+            let mut running = lock(&self.handle.stages);
+            recorder.turn(&running, None);
+            running.clear();
+        }
         self.slots = slots;
         result.map_err(|(stage, error)| match error {
             StageError::Interrupted => RunError::Interrupted {
@@ -306,6 +370,7 @@ impl Pipeline {
         phase: Phase,
         epoch: u32,
         all: &mut Vec<Measurement>,
+        track: &mut Option<Track>,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<(), RunError> {
         let Some(subject) = self.slots.iter().find_map(|slot| slot.node.subject()) else { return Ok(()) };
@@ -315,7 +380,13 @@ impl Pipeline {
             if phase == Phase::Epoch && (slot.every == 0 || !epoch.is_multiple_of(slot.every)) {
                 continue;
             }
+            lock(&self.handle.state).measuring = Some(slot.name.clone());
+            let at = now();
             let measured = slot.probe.measure(&*subject, &moment);
+            lock(&self.handle.state).measuring = None;
+            if let Some(track) = track {
+                track.part(&format!("measure {}", slot.name), at, now());
+            }
             taken.extend(measured.map_err(|error| match error {
                 StageError::Interrupted => RunError::Interrupted { checkpoint: None },
                 error => {
@@ -332,6 +403,11 @@ impl Pipeline {
     }
 }
 
+fn write_timeline(dir: &RunDir, recorder: &Mutex<Recorder>) -> Result<(), RunError> {
+    let json = serde_json::to_vec(lock(recorder).timeline()).map_err(|e| RunError::Folder(e.to_string()))?;
+    dir.write("timeline.json", &json)
+}
+
 /// Published by the stage that writes checkpoints: the newest whole one.
 #[derive(Debug)]
 pub struct LastCheckpoint(pub PathBuf);
@@ -345,10 +421,11 @@ pub(crate) struct PassContext<'a> {
     pub services: &'a Services,
     pub stop: &'a Arc<Stop>,
     pub interrupt: &'a AtomicBool,
+    pub watch: &'a Watch,
 }
 
 impl<'a> PassContext<'a> {
-    pub fn pass(&self, meter: &'a Meter) -> Pass<'a> {
+    pub fn pass(&self, meter: &'a Meter, stage: (usize, &'static str)) -> Pass<'a> {
         Pass {
             epoch: self.epoch,
             epochs: self.run.epochs,
@@ -359,6 +436,8 @@ impl<'a> PassContext<'a> {
             meter,
             stop: self.stop,
             interrupt: self.interrupt,
+            watch: self.watch,
+            stage,
         }
     }
 }
@@ -391,7 +470,7 @@ pub(crate) fn build_stages(
 type Failure = (String, StageError);
 
 /// Told which stage an epoch begins with, and the meters of those that run.
-pub(crate) type Started<'a> = &'a mut dyn FnMut(&'static str, &[Arc<Meter>]);
+pub(crate) type Started<'a> = &'a mut dyn FnMut(&'static str, Stages);
 
 /// Runs one epoch; with `each`, what leaves the last stage goes there.
 pub(crate) fn run_pass<T: Item>(
@@ -400,33 +479,21 @@ pub(crate) fn run_pass<T: Item>(
     each: Option<&mut (dyn FnMut(T) -> Result<(), StageError> + Send)>,
     started: Started<'_>,
 ) -> Result<Vec<StageReport>, Failure> {
-    let handle = Handle { interrupt: Arc::default(), meters: Arc::default() };
-    run_watched(slots, context, each, started, &handle)
-}
-
-fn run_watched<T: Item>(
-    slots: &mut [Slot],
-    context: &PassContext<'_>,
-    each: Option<&mut (dyn FnMut(T) -> Result<(), StageError> + Send)>,
-    started: Started<'_>,
-    handle: &Handle,
-) -> Result<Vec<StageReport>, Failure> {
     for slot in slots.iter_mut() {
-        slot.meter = Arc::default();
+        slot.meter = Arc::new(Meter::new(context.watch.off));
     }
     // The last stage that can start the epoch by itself does; those before it stay idle.
     let mut first = 0;
     for index in (0..slots.len()).rev() {
         let slot = &mut slots[index];
         let meter = slot.meter.clone();
-        if slot.node.starts(&context.pass(&meter)).map_err(|error| (slot.kind.to_owned(), error))? {
+        if slot.node.starts(&context.pass(&meter, (index, slot.kind))).map_err(|error| (slot.kind.to_owned(), error))? {
             first = index;
             break;
         }
     }
     let meters: Vec<Arc<Meter>> = slots.iter().map(|slot| slot.meter.clone()).collect();
-    started(slots[first].kind, &meters[first..]);
-    *lock(&handle.meters) = slots[first..].iter().map(|slot| (slot.kind, slot.meter.clone())).collect();
+    started(slots[first].kind, meters.iter().cloned().enumerate().skip(first).collect());
     let kinds: Vec<&'static str> = slots.iter().map(|slot| slot.kind).collect();
     let collector = Arc::new(Meter::default());
     let count = slots.len();
@@ -444,8 +511,9 @@ fn run_watched<T: Item>(
                 meter: slot.meter.clone(),
                 next: behind.map(|meter| (meter.clone(), capacity)),
                 stop: context.stop.clone(),
+                flows: u64::from(context.epoch) << 40 | (index as u64) << 32,
             };
-            let pass = context.pass(&meters[index]);
+            let pass = context.pass(&meters[index], (index, slot.kind));
             input = slot.node.spawn(scope, pass, wiring, input);
         }
         if let (Some(each), Some(input)) = (each, input) {

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::Scope;
-use std::time::Instant;
 
 use crate::channel::{Capacity, Inlet, Outlet, Stop, edge};
 use crate::error::StageError;
-use crate::meter::{Meter, add};
+use crate::lane;
+use crate::meter::Meter;
 use crate::ordered::Ordered;
 use crate::stage::{Built, Item, Map, Nothing, Pass, Position, Stage};
 
@@ -24,6 +24,8 @@ pub(crate) struct Wiring {
     /// The meter of the stage behind, and the room between; none behind the last stage.
     pub next: Option<(Arc<Meter>, Capacity)>,
     pub stop: Arc<Stop>,
+    /// The number of the first item that leaves; see [`edge`].
+    pub flows: u64,
 }
 
 /// A stage in a pipeline.
@@ -72,7 +74,8 @@ fn ends<I: Item, O: Item>(wiring: &Wiring, input: Option<AnyInlet>) -> (Inlet<I>
         .map_or_else(|| Inlet::closed(wiring.meter.clone(), wiring.stop.clone()), |inlet| *inlet);
     match &wiring.next {
         Some((meter, capacity)) => {
-            let (outlet, next) = edge::<O>(*capacity, wiring.meter.clone(), meter.clone(), wiring.stop.clone());
+            let (outlet, next) =
+                edge::<O>(*capacity, wiring.meter.clone(), meter.clone(), wiring.stop.clone(), wiring.flows);
             (inlet, outlet, Some(Box::new(next)))
         }
         None => (inlet, Outlet::nowhere(wiring.meter.clone()), None),
@@ -81,10 +84,13 @@ fn ends<I: Item, O: Item>(wiring: &Wiring, input: Option<AnyInlet>) -> (Inlet<I>
 
 /// Runs a thread's work; whatever ends it early is told before its channels
 /// close, so that no neighbour takes a cut stream for a whole one.
-fn guarded(pass: &Pass<'_>, wiring: &Wiring, work: impl FnOnce() -> Result<(), StageError>) {
-    let began = Instant::now();
+///
+/// `number` is that of one of several workers, else 0. A stage that runs as it
+/// likes has work before anything comes in (`open`).
+fn guarded(pass: &Pass<'_>, wiring: &Wiring, number: usize, open: bool, work: impl FnOnce() -> Result<(), StageError>) {
+    let lane = lane::enter(pass.meter, false, number, pass.place(), open);
     let result = catch_unwind(AssertUnwindSafe(work));
-    add(&pass.meter.alive, began.elapsed());
+    drop(lane);
     let error = match result {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
@@ -120,7 +126,7 @@ impl<I: Item, O: Item> Node for StageNode<I, O> {
         let name = wiring.kind.to_owned();
         let work = move || {
             let keep_open = outlet.clone();
-            guarded(&pass, &wiring, || self.stage.run(&pass, inlet, outlet));
+            guarded(&pass, &wiring, 0, true, || self.stage.run(&pass, inlet, outlet));
             drop(keep_open);
         };
         spawn_named(scope, name, work);
@@ -175,8 +181,9 @@ impl<I: Item, O: Item> Node for MapNode<I, O> {
         for number in 1..=self.workers {
             let (ordered, wiring) = (ordered.clone(), wiring.clone());
             let name = format!("{} {number}", wiring.kind);
+            let number = if self.workers == 1 { 0 } else { number };
             let work = move || {
-                guarded(&pass, &wiring, || ordered.work(map, &pass));
+                guarded(&pass, &wiring, number, false, || ordered.work(map, &pass));
                 drop(ordered);
             };
             spawn_named(scope, name, work);
@@ -250,7 +257,7 @@ fn collect<O: Item>(inlet: AnyInlet, from: &Meter, enough: &dyn Fn(usize) -> boo
     }
     let count = items.len();
     let feed = move |room: Capacity, to: Arc<Meter>, stop: Arc<Stop>| -> Fed {
-        let (mut outlet, inlet) = edge::<O>(room, Arc::default(), to, stop);
+        let (mut outlet, inlet) = edge::<O>(room, Arc::default(), to, stop, 0);
         let feed = move |over: &dyn Fn() -> bool| {
             for item in items {
                 if over() || outlet.send(item).is_err() {

@@ -217,7 +217,12 @@ impl Running {
     fn show(&self, paired: &Paired, texts: &[String]) -> Result<(), StageError> {
         let Some(dir) = &self.dir else { return Ok(()) };
         let mut lines = String::new();
-        for (item, row) in paired.batch.items.iter().zip(texts.chunks(self.maker.roles.len())).take(EXAMPLES) {
+        let items = &paired.batch.items;
+        for (i, (item, row)) in items.iter().zip(texts.chunks(self.maker.roles.len())).take(EXAMPLES).enumerate() {
+            // The nearest other image, from whose caption the object usually comes.
+            let nearest = paired.neighbours.get(i * paired.k).filter(|_| paired.k > 0);
+            let neighbour = nearest.and_then(|place| items.get(*place as usize));
+            let cosine = paired.cosines.get(i * paired.k).filter(|_| neighbour.is_some());
             for (role, text) in self.maker.roles.iter().zip(row) {
                 let role = match role {
                     Role::Original => "caption".to_owned(),
@@ -228,7 +233,11 @@ impl Running {
                     Role::Present(_) | Role::Absent(_) => continue,
                 };
                 let epoch = paired.batch.epoch;
-                let line = serde_json::json!({"epoch": epoch, "key": &*item.key, "role": role, "text": text});
+                let line = serde_json::json!({
+                    "epoch": epoch, "shard": &*item.shard, "key": &*item.key, "role": role, "text": text,
+                    "neighbour_shard": neighbour.map(|n| &*n.shard), "neighbour": neighbour.map(|n| &*n.key),
+                    "neighbour_caption": neighbour.map(|n| n.caption()), "cosine": cosine,
+                });
                 lines.push_str(&format!("{line}\n"));
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use pipeline_engine::StageError;
+use pipeline_engine::{Helper, StageError, idle, work};
 use stage_items::{Encoded, Flow, Pixels, Sample, Work};
 
 use crate::encoder::{EncodeError, Encoder, normalised};
@@ -31,11 +31,14 @@ struct Chunk {
 /// Takes items from `next` until there are no more, and gives each to `emit` in
 /// the order they came, with the features of its pictures.
 ///
+/// Each worker becomes a helper of the stage through `helper`.
+///
 /// What a feature is does not depend on `workers`: they only decide which thread
 /// makes it, and the pictures are cut into chunks before.
 pub(crate) fn encode_in_order(
     encoder: &dyn Encoder,
     workers: usize,
+    helper: &(dyn Fn(usize) -> Option<Helper> + Sync),
     mut next: impl FnMut() -> Result<Option<Flow<Pixels>>, StageError>,
     mut emit: impl FnMut(Flow<Encoded>) -> Result<(), StageError>,
 ) -> Result<(), StageError> {
@@ -44,13 +47,16 @@ pub(crate) fn encode_in_order(
         let (jobs, queue) = bounded::<Job>(workers);
         for number in 1..=workers {
             let queue = queue.clone();
-            let work = move || {
-                for job in queue {
+            let run = move || {
+                let _helper = helper(number);
+                while let Ok(job) = idle(|| queue.recv()) {
+                    let pictures = job.pictures.len();
+                    let features = work(|| format!("{pictures} pictures"), || encoder.encode(&job.pictures));
                     // Nobody waits any more when the run was stopped.
-                    let _ = job.reply.send(encoder.encode(&job.pictures));
+                    let _ = job.reply.send(features);
                 }
             };
-            std::thread::Builder::new().name(format!("{KIND} {number}")).spawn_scoped(scope, work)?;
+            std::thread::Builder::new().name(format!("{KIND} {number}")).spawn_scoped(scope, run)?;
         }
         drop(queue);
 
@@ -100,7 +106,7 @@ fn send(pictures: Vec<Pixels>, jobs: &Sender<Job>) -> Result<Option<Receiver<Fea
         return Ok(None);
     }
     let (reply, receiver) = bounded(1);
-    jobs.send(Job { pictures, reply }).map_err(|_| StageError::msg("every encoder thread has ended"))?;
+    idle(|| jobs.send(Job { pictures, reply })).map_err(|_| StageError::msg("every encoder thread has ended"))?;
     Ok(Some(receiver))
 }
 
@@ -111,7 +117,9 @@ fn finish(
     emit: &mut impl FnMut(Flow<Encoded>) -> Result<(), StageError>,
 ) -> Result<(), StageError> {
     let features = match chunk.reply {
-        Some(reply) => reply.recv().map_err(|_| StageError::msg("an encoder thread ended without an answer"))??,
+        Some(reply) => {
+            idle(|| reply.recv()).map_err(|_| StageError::msg("an encoder thread ended without an answer"))??
+        }
         None => Vec::new(),
     };
     let mut rows = features.chunks_exact(dim);

@@ -208,6 +208,7 @@ impl Stage<Flow<Pixels>, Flow<Encoded>> for EncodeStage {
         encode_in_order(
             &**encoder,
             self.source.workers,
+            &|number| Some(pass.helper(number)),
             || Ok(input.recv()?),
             |flow| {
                 if let Some(gather) = &mut gather {
@@ -237,7 +238,8 @@ fn replay(
     emit: &mut impl FnMut(Flow<Encoded>) -> Result<(), StageError>,
 ) -> Result<(), StageError> {
     let mut buffer = plan.shuffle_buffer(pass.seed, pass.epoch);
-    for position in plan.order(pass.seed, pass.epoch) {
+    for (read, position) in plan.order(pass.seed, pass.epoch).into_iter().enumerate() {
+        pass.meter.progress(read, plan.shards.len());
         let shard = &plan.shards[position];
         let entry = cache.load(shard).ok_or_else(|| gone(shard, cache))?;
         for (index, sample) in (0..).zip(&entry.samples) {

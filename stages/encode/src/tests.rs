@@ -605,6 +605,7 @@ fn the_onnx_encoder_tells_photos_apart() {
         crate::ordered::encode_in_order(
             &encoder,
             workers,
+            &|_| None,
             || Ok(flows.next()),
             |flow| {
                 let Flow::Sample(Sample { work: Work::Done(feature), .. }) = flow else { panic!("{flow:?}") };

@@ -173,11 +173,23 @@ fn frame_bytes<P>(flow: &Flow<P>, payload: impl FnOnce(&P) -> usize) -> usize {
     128 + captions + work
 }
 
+/// The key of a sample, for traces.
+fn label<P>(flow: &Flow<P>) -> String {
+    match flow {
+        Flow::Sample(sample) => sample.id.key.to_string(),
+        Flow::ShardEnd { shard, .. } => format!("end of {}", shard.url.rsplit('/').next().unwrap_or_default()),
+    }
+}
+
 impl Item for Flow<ImageBytes> {
     const NAME: &'static str = "image files with captions";
 
     fn bytes(&self) -> usize {
         frame_bytes(self, |image| image.bytes.len())
+    }
+
+    fn label(&self) -> String {
+        label(self)
     }
 }
 
@@ -187,6 +199,10 @@ impl Item for Flow<Pixels> {
     fn bytes(&self) -> usize {
         frame_bytes(self, |pixels| pixels.rgb.len())
     }
+
+    fn label(&self) -> String {
+        label(self)
+    }
 }
 
 impl Item for Flow<Encoded> {
@@ -194,5 +210,9 @@ impl Item for Flow<Encoded> {
 
     fn bytes(&self) -> usize {
         frame_bytes(self, |encoded| match *encoded {})
+    }
+
+    fn label(&self) -> String {
+        label(self)
     }
 }

@@ -115,6 +115,10 @@ impl Item for Batch {
     fn bytes(&self) -> usize {
         self.features.len() * 4 + self.items.len() * 256
     }
+
+    fn label(&self) -> String {
+        format!("step {}", self.step + 1)
+    }
 }
 
 impl Item for Paired {
@@ -122,6 +126,10 @@ impl Item for Paired {
 
     fn bytes(&self) -> usize {
         self.batch.bytes() + self.neighbours.len() * 8
+    }
+
+    fn label(&self) -> String {
+        self.batch.label()
     }
 }
 
@@ -135,6 +143,10 @@ impl Item for Captioned {
     fn bytes(&self) -> usize {
         self.batch.bytes() + text_bytes(&self.texts)
     }
+
+    fn label(&self) -> String {
+        self.batch.label()
+    }
 }
 
 impl Item for Tokens {
@@ -142,5 +154,9 @@ impl Item for Tokens {
 
     fn bytes(&self) -> usize {
         self.batch.bytes() + text_bytes(&self.texts) + self.ids.len() * 4 + self.lens.len() * 4
+    }
+
+    fn label(&self) -> String {
+        self.batch.label()
     }
 }

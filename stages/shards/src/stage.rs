@@ -127,7 +127,8 @@ impl Stage<Nothing, Flow<ImageBytes>> for Reader {
         let memory = pass.services.get::<Memory>();
         let buffer = self.plan.shuffle_buffer(pass.seed, pass.epoch);
         let mut out = Shuffled { buffer, bytes: 0, limit: self.buffer_bytes, output };
-        for position in self.plan.order(pass.seed, pass.epoch) {
+        for (read, position) in self.plan.order(pass.seed, pass.epoch).into_iter().enumerate() {
+            pass.meter.progress(read, self.plan.shards.len());
             let shard = &self.plan.shards[position];
             let remembered = match &memory {
                 Some(memory) => memory.0.recall(shard)?,

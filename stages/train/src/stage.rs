@@ -242,6 +242,7 @@ impl Training {
         }
         let lr = self.schedule.lr(pass.epoch, position.total_steps);
         let draw = pass.draw("train.labels").number(batch.step);
+        let began = Instant::now();
         let step = self.trainer.step(tokens, lr, draw).map_err(|no_step| match no_step {
             NoStep::Failed(error) => error,
             NoStep::NotFinite(what, value) => TrainError::NotFinite {
@@ -261,6 +262,14 @@ impl Training {
         }
         self.progress.position.steps += 1;
         self.progress.position.total_steps += 1;
+        let mut at = began;
+        for (name, time) in [("forward", step.forward), ("backward", step.backward), ("update", step.update)] {
+            pass.meter.part(name, at, time);
+            at += time;
+        }
+        let loss = step.losses.first().map_or(f64::NAN, |(_, value)| *value);
+        let values = [("loss", loss), ("lr", lr), ("gradient_norm", step.norm)];
+        pass.step(self.progress.position.total_steps, &values);
         self.log.step(&step, lr, pass.epoch, self.progress.position, self.options.log_every);
         Ok(())
     }
@@ -281,7 +290,13 @@ impl Training {
             n: position.steps,
         };
         if let Some(dir) = &self.dir {
-            let lines: Vec<Measurement> = self.progress.losses.iter().map(measurement).collect();
+            let mut lines: Vec<Measurement> = self.progress.losses.iter().map(measurement).collect();
+            lines.push(Measurement {
+                metric: "lr".into(),
+                value: self.schedule.lr(pass.epoch, position.total_steps.saturating_sub(1)),
+                n: 1,
+                ..measurement((&"all".to_owned(), &0.0))
+            });
             dir.append("results.jsonl", &lines)?;
         }
         self.progress.losses.clear();

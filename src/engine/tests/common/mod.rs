@@ -34,6 +34,15 @@ options! {
         n: u64 = 100, 0..=1_000_000;
         /// Bytes each.
         weight: usize = 1;
+        /// Microseconds of work each.
+        work_us: u64 = 0;
+    }
+}
+
+/// Work that takes so long.
+fn work(us: u64) {
+    if us > 0 {
+        std::thread::sleep(std::time::Duration::from_micros(us));
     }
 }
 
@@ -57,6 +66,7 @@ struct Counter(CountOptions);
 impl Stage<Nothing, Number> for Counter {
     fn run(&mut self, _: &Pass<'_>, _: Inlet<Nothing>, mut output: Outlet<Number>) -> Result<(), StageError> {
         for number in 0..self.0.n {
+            work(self.0.work_us);
             output.send(Number(number, self.0.weight))?;
         }
         Ok(())
@@ -72,6 +82,8 @@ options! {
         fail_at: u64 = 1 << 60;
         /// Panics at this number.
         panic_at: u64 = 1 << 60;
+        /// Microseconds of work.
+        work_us: u64 = 0;
         /// Uneven work: this many microseconds at most.
         jitter_us: u64 = 0;
     }
@@ -104,8 +116,63 @@ impl Map<Number, Number> for Squarer {
             if self.0.jitter_us > 0 {
                 std::thread::sleep(std::time::Duration::from_micros(n * 7919 % self.0.jitter_us));
             }
+            work(self.0.work_us);
             Ok(Number(n * n, weight))
         }))
+    }
+}
+
+options! {
+    /// Options of `helped`.
+    pub struct HelpedOptions {
+        /// Helpers.
+        workers: usize = 1, 1..=64;
+        /// Microseconds of work.
+        work_us: u64 = 0;
+    }
+}
+
+/// Passes numbers on; threads of its own do the work.
+pub struct Helped;
+
+impl StageKind for Helped {
+    const KIND: &'static str = "helped";
+    const ABOUT: &'static str = "lets helpers work";
+    type In = Number;
+    type Out = Number;
+    type Options = HelpedOptions;
+
+    fn build(options: HelpedOptions, _: &mut Build<'_>) -> Result<Built<Number, Number>, StageError> {
+        Ok(Built::Stage(Box::new(Master(options))))
+    }
+}
+
+struct Master(HelpedOptions);
+
+impl Stage<Number, Number> for Master {
+    fn run(&mut self, pass: &Pass<'_>, mut input: Inlet<Number>, mut output: Outlet<Number>) -> Result<(), StageError> {
+        std::thread::scope(|scope| {
+            let (jobs, queue) = crossbeam_channel::bounded::<()>(1);
+            let (reply, done) = crossbeam_channel::bounded::<()>(1);
+            let us = self.0.work_us;
+            for number in 1..=self.0.workers {
+                let (queue, reply) = (queue.clone(), reply.clone());
+                scope.spawn(move || {
+                    let _helper = pass.helper(number);
+                    while idle(|| queue.recv()).is_ok() {
+                        pipeline_engine::work(|| "help".into(), || work(us));
+                        let _ = idle(|| reply.send(()));
+                    }
+                });
+            }
+            drop(queue);
+            while let Some(number) = input.recv()? {
+                jobs.send(()).unwrap();
+                idle(|| done.recv()).unwrap();
+                output.send(number)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -119,6 +186,8 @@ options! {
         tag: String;
         /// Stops reading here.
         interrupt_at: usize = 1 << 60;
+        /// Microseconds of work.
+        work_us: u64 = 0;
     }
 }
 
@@ -146,6 +215,7 @@ impl Stage<Number, Nothing> for Drain {
     fn run(&mut self, pass: &Pass<'_>, mut input: Inlet<Number>, _: Outlet<Nothing>) -> Result<(), StageError> {
         let mut seen = Vec::new();
         while let Some(Number(n, _)) = input.recv()? {
+            work(self.options.work_us);
             seen.push(n);
             if seen.len() == self.options.interrupt_at {
                 return Err(StageError::Interrupted);
@@ -232,6 +302,7 @@ pub fn registry() -> Arc<Registry> {
         Registry::new()
             .stage::<Count>()
             .stage::<Square>()
+            .stage::<Helped>()
             .stage::<Replay>()
             .stage::<Sink>()
             .stage::<Spell>()

@@ -1,0 +1,106 @@
+//! What happened in the last seconds, from counters that start anew each epoch.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use pipeline_engine::{Live, Snapshot};
+
+/// What is called "now".
+const WINDOW: Duration = Duration::from_secs(3);
+
+/// A stage over the last seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Rate {
+    /// Items a second.
+    pub items: f64,
+    /// Shares of its workers' time, 0 to 1; what is missing to 1, the stage did not run.
+    pub busy: f64,
+    pub wait_in: f64,
+    pub wait_out: f64,
+}
+
+/// Counters of a stage since the run began.
+#[derive(Debug, Clone, Copy, Default)]
+struct Total {
+    items: f64,
+    busy: f64,
+    wait_in: f64,
+    wait_out: f64,
+}
+
+impl Total {
+    fn of(now: &Snapshot) -> Self {
+        // Shares of time: a stage with four workers is busy when all four are.
+        let workers = now.workers.max(1) as f64;
+        Self {
+            items: now.items as f64,
+            busy: now.busy_s / workers,
+            wait_in: now.wait_in_s / workers,
+            wait_out: now.wait_out_s / workers,
+        }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            items: self.items + other.items,
+            busy: self.busy + other.busy,
+            wait_in: self.wait_in + other.wait_in,
+            wait_out: self.wait_out + other.wait_out,
+        }
+    }
+}
+
+/// Follows a run.
+#[derive(Debug, Default)]
+pub struct Rates {
+    /// Of the epochs that are over, by stage.
+    past: Vec<Total>,
+    epoch: u32,
+    newest: Vec<Total>,
+    seen: VecDeque<(Duration, Vec<Total>)>,
+}
+
+impl Rates {
+    /// Looks at the run; returns a rate for each stage.
+    pub fn look(&mut self, live: &Live) -> Vec<Rate> {
+        let count = live.stages.len();
+        self.past.resize(count, Total::default());
+        self.newest.resize(count, Total::default());
+        if live.epoch != self.epoch {
+            self.epoch = live.epoch;
+            for (past, newest) in self.past.iter_mut().zip(&mut self.newest) {
+                *past = past.plus(std::mem::take(newest));
+            }
+        }
+        for (newest, stage) in self.newest.iter_mut().zip(&live.stages) {
+            if let Some(now) = &stage.now {
+                *newest = Total::of(now);
+            }
+        }
+        let totals: Vec<Total> = self.past.iter().zip(&self.newest).map(|(past, newest)| past.plus(*newest)).collect();
+        while self.seen.len() > 1 && self.seen[1].0 + WINDOW <= live.elapsed {
+            self.seen.pop_front();
+        }
+        let rates = match self.seen.front() {
+            Some((then, old)) if live.elapsed > *then => {
+                let time = (live.elapsed - *then).as_secs_f64();
+                let rate = |(new, old): (&Total, &Total)| Rate {
+                    items: ((new.items - old.items) / time).max(0.0),
+                    busy: ((new.busy - old.busy) / time).clamp(0.0, 1.0),
+                    wait_in: ((new.wait_in - old.wait_in) / time).clamp(0.0, 1.0),
+                    wait_out: ((new.wait_out - old.wait_out) / time).clamp(0.0, 1.0),
+                };
+                totals.iter().zip(old).map(rate).collect()
+            }
+            _ => vec![Rate::default(); count],
+        };
+        self.seen.push_back((live.elapsed, totals));
+        rates
+    }
+
+    /// The stage that sets the pace: the busiest, if any works at all.
+    pub fn limiting(rates: &[Rate]) -> Option<usize> {
+        let busiest = rates.iter().enumerate().max_by(|(_, a), (_, b)| a.busy.total_cmp(&b.busy));
+        busiest.filter(|(_, rate)| rate.busy > 0.02).map(|(place, _)| place)
+    }
+}
