@@ -40,7 +40,7 @@ pub fn start(format: Format, quiet: bool, lines: bool) {
     let level = match (quiet, format, lines) {
         (true, ..) => "error",
         (_, Format::Json, _) => "warn,pipeline=info,stage_train=info,stage_batch=info,clip_hub=info",
-        (_, _, true) => "warn,stage_train=info,stage_batch=info,pipeline::progress=info",
+        (_, _, true) => "warn,stage_train=info,stage_batch=info,clip_hub=info,pipeline::progress=info",
         (_, _, false) => "warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
