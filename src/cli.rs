@@ -24,7 +24,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub plain: bool,
     /// How log lines look; json: for programs, with the run's progress.
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub log: crate::log::Format,
     #[command(subcommand)]
     pub command: Command,

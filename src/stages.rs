@@ -65,7 +65,7 @@ const CONTRAST: Preset = Preset {
         ("stage.train.weight_decay", "0.0"),
         ("stage.train.w_caption", "0.5"),
         ("stage.train.w_twin", "4.0"),
-        ("stage.train.w_keep", "24.0"),
+        ("stage.train.w_keep", "60.0"),
         ("stage.train.w_turn", "2.0"),
         ("stage.train.twin_temperature", "0.05"),
         ("stage.train.hard_negatives", "false"),

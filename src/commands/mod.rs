@@ -35,14 +35,14 @@ pub enum Command {
     Pack(pack::Arguments),
     Questions(questions::Arguments),
     Eval(eval::Arguments),
-    Stages(stages::Arguments),
-    Schema(schema::Arguments),
-    Completions(completions::Completions),
-    Man(completions::Man),
     Audit(audit::Arguments),
     Sweep(sweep::Arguments),
     Embed(embed::Arguments),
     Convert(convert::Arguments),
+    Stages(stages::Arguments),
+    Schema(schema::Arguments),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// What every command may use.
