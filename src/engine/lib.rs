@@ -24,6 +24,7 @@ mod meter;
 mod ordered;
 mod probe;
 mod registry;
+mod resume;
 mod rig;
 pub mod rng;
 mod run_dir;
@@ -44,7 +45,7 @@ pub use options::{OptionSpec, OptionValue, Options, TableReader, suggest as did_
 pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun, outside_run};
 pub use registry::{Kind, Port, Preset, Registry};
 pub use rig::{Alone, Limits, Rig, Whole};
-pub use run_dir::{MARK, RunDir, write_atomically};
-pub use runner::{DeviceChoice, Event, Handle, LastCheckpoint, Pipeline, RunOptions, Summary};
+pub use run_dir::{MARK, RunDir, remove_orphans, write_atomically};
+pub use runner::{DeviceChoice, Event, Handle, LastCheckpoint, OnChange, Pipeline, RunOptions, Summary};
 pub use services::Services;
 pub use stage::{Build, Built, Item, Map, Nothing, Pass, Position, Stage, StageKind, Worker};
