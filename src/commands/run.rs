@@ -22,7 +22,7 @@ pub struct Arguments {
     /// Go on from the last whole checkpoint of the run folder.
     #[arg(long, conflicts_with = "force")]
     resume: bool,
-    /// Remove the run folder of this name first.
+    /// Replace the run of this name; the old one goes when the new one has begun.
     #[arg(long)]
     force: bool,
     /// Write every span of every worker to FILE, for https://ui.perfetto.dev.

@@ -1,7 +1,8 @@
 //! The skip ledger: every sample that was not used, with the reason.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -16,6 +17,9 @@ pub struct Skip {
     pub shard: String,
     /// The sample's key; empty when it is the shard itself.
     pub key: String,
+    /// The sample's place in the shard, counted from 0: two of one key are two samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
     /// The kind of the stage that could not use it.
     pub stage: String,
     /// Why, in words.
@@ -64,7 +68,7 @@ pub struct Ledger {
 
 #[derive(Debug, Default)]
 struct State {
-    file: Option<std::fs::File>,
+    file: Option<File>,
     seen: HashSet<blake3::Hash>,
     by_reason: BTreeMap<(String, String), u64>,
     count: u64,
@@ -80,12 +84,20 @@ impl Ledger {
         let ledger = Self { path: path.map(Path::to_owned), limit, state: Mutex::default() };
         if let Some(path) = path {
             let broken = |source| LedgerError::Write { path: path.to_owned(), source };
-            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let mut file = File::options().create(true).read(true).append(true).open(path).map_err(broken)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(broken)?;
+            // Half a line, of a kill while it was written, must not swallow the next one.
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            if whole < bytes.len() {
+                file.set_len(whole as u64).map_err(broken)?;
+            }
             let mut state = lock(&ledger.state);
-            for skip in text.lines().filter_map(|line| serde_json::from_str::<Skip>(line).ok()) {
+            let lines = bytes[..whole].split(|byte| *byte == b'\n');
+            for skip in lines.filter_map(|line| serde_json::from_slice::<Skip>(line).ok()) {
                 state.note(&skip);
             }
-            state.file = Some(std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(broken)?);
+            state.file = Some(file);
         }
         Ok(ledger)
     }
@@ -130,11 +142,51 @@ impl State {
         for part in [&skip.shard, &skip.key, &skip.stage] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
         }
+        hasher.update(&skip.index.map_or(u64::MAX, u64::from).to_le_bytes());
         let new = self.seen.insert(hasher.finalize());
         if new {
             self.count += 1;
             *self.by_reason.entry((skip.stage.clone(), skip.reason.clone())).or_default() += 1;
         }
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn skip(key: &str, index: u32) -> Skip {
+        Skip {
+            shard: "a.tar".into(),
+            key: key.into(),
+            index: Some(index),
+            stage: "shards".into(),
+            reason: "the key came before".into(),
+        }
+    }
+
+    #[test]
+    fn two_samples_of_one_key_are_two_lines_and_half_a_line_swallows_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("skipped.jsonl");
+        let ledger = Ledger::open(Some(&path), 10).unwrap();
+        for index in [3, 3, 7] {
+            ledger.skip(skip("dog", index)).unwrap();
+        }
+        assert_eq!(ledger.count(), 2);
+        // A kill in the middle of a line.
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 9]).unwrap();
+        let ledger = Ledger::open(Some(&path), 10).unwrap();
+        assert_eq!(ledger.count(), 1);
+        ledger.skip(skip("cat", 8)).unwrap();
+        ledger.skip(skip("dog", 7)).unwrap();
+        let lines = std::fs::read_to_string(&path).unwrap();
+        let keys: Vec<String> = lines.lines().map(|line| serde_json::from_str::<Skip>(line).unwrap().key).collect();
+        assert_eq!(keys, ["dog", "cat", "dog"]);
+        let error = Ledger::open(Some(&path), 3).unwrap().skip(skip("hat", 9)).unwrap_err().to_string();
+        assert!(error.contains("4 samples were skipped, more than run.max_skipped = 3"), "{error}");
     }
 }

@@ -26,6 +26,7 @@ mod meter;
 mod ordered;
 mod probe;
 mod registry;
+mod resume;
 mod rig;
 pub mod rng;
 mod run_dir;
@@ -50,8 +51,8 @@ pub use options::{OptionSpec, OptionValue, Options, TableReader, suggest as did_
 pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun, outside_run};
 pub use registry::{Kind, Port, Preset, Registry};
 pub use rig::{Alone, Limits, Rig, Whole};
-pub use run_dir::{MARK, RunDir, write_atomically};
-pub use runner::{DeviceChoice, Event, LastCheckpoint, Pipeline, RunOptions, Summary};
+pub use run_dir::{MARK, RunDir, remove_orphans, write_atomically};
+pub use runner::{DeviceChoice, Event, LastCheckpoint, OnChange, Pipeline, RunOptions, Summary};
 pub use services::Services;
 pub use stage::{
     Build, Built, Helper, Item, Map, Nothing, OnStep, Pass, Position, Stage, StageKind, StepValues, Worker,

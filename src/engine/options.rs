@@ -21,6 +21,8 @@ pub struct OptionSpec {
     pub expects: String,
     /// Its default as TOML; none if it must be given.
     pub default: Option<String>,
+    /// Whether its value has no say in the result, so that `--resume` may change it.
+    pub free: bool,
     /// The values it takes, as JSON Schema.
     pub schema: Schema,
 }
@@ -28,7 +30,14 @@ pub struct OptionSpec {
 impl OptionSpec {
     /// The spec of an option of type `T`; used by [`options!`](crate::options!).
     pub fn of<T: OptionValue>(name: &'static str, help: &'static str, default: Option<T>) -> Self {
-        Self { name, help, expects: T::expects(), default: default.map(|value| value.show()), schema: T::schema() }
+        Self {
+            name,
+            help,
+            expects: T::expects(),
+            default: default.map(|value| value.show()),
+            schema: T::schema(),
+            free: false,
+        }
     }
 
     /// Narrows it to a range.
@@ -131,12 +140,6 @@ impl<'a> TableReader<'a> {
             return None;
         }
         Some(value)
-    }
-
-    /// Adds a fault that concerns several options at once.
-    pub fn fault(&mut self, name: &str, message: String) {
-        let at = self.entries.get(name).map_or(self.at, |found| &found.at);
-        self.faults.push(Diagnostic::new(message, at.clone()));
     }
 
     /// All faults, with those of keys that nobody read.
@@ -327,7 +330,9 @@ impl<T: OptionValue> OptionValue for Vec<T> {
 /// Defines the options of a stage.
 ///
 /// The first paragraph of each doc comment is the help that people see. A default
-/// makes an option optional; a range after it is checked.
+/// makes an option optional; a range after it is checked. `=> free` at the end says
+/// that the value has no say in the result (threads, places of caches): a resumed run
+/// may have another.
 ///
 /// ```
 /// use pipeline_engine::{choice, options};
@@ -346,7 +351,7 @@ impl<T: OptionValue> OptionValue for Vec<T> {
 ///     /// Options of the stage `decode`.
 ///     pub struct DecodeOptions {
 ///         /// Threads that decode.
-///         workers: usize = 2, 1..=256;
+///         workers: usize = 2, 1..=256 => free;
 ///         /// What to do with a picture that cannot be decoded.
 ///         on_error: OnError = OnError::Skip;
 ///     }
@@ -357,7 +362,7 @@ macro_rules! options {
     (
         $(#[$meta:meta])*
         pub struct $name:ident {
-            $( $(#[doc = $help:literal])+ $field:ident : $type:ty $(= $default:expr $(, $range:expr)?)? ; )*
+            $( $(#[doc = $help:literal])+ $field:ident : $type:ty $(= $default:expr $(, $range:expr)?)? $(=> $free:ident)? ; )*
         }
     ) => {
         $(#[$meta])*
@@ -377,6 +382,7 @@ macro_rules! options {
                             $crate::options!(@default $type $(, $default)?),
                         );
                         $($( spec = spec.within(&$range); )?)?
+                        spec.free = $crate::options!(@free $($free)?);
                         spec
                     }
                 ),*]
@@ -400,6 +406,8 @@ macro_rules! options {
             }
         }
     };
+    (@free) => { false };
+    (@free free) => { true };
     (@default $type:ty) => { ::std::option::Option::None };
     (@default $type:ty, $default:expr) => { ::std::option::Option::Some::<$type>($default) };
     (@check $type:ty) => { ::std::option::Option::None };

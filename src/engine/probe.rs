@@ -13,6 +13,7 @@ use crate::error::StageError;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::registry::Registry;
+use crate::resume::Inputs;
 use crate::runner::{self, RunOptions};
 use crate::services::Services;
 use crate::stage::{Build, Item, Watch};
@@ -121,6 +122,7 @@ pub fn outside_run<R>(
         resume: None,
         side: Some(side),
         sections: &plan.sections,
+        inputs: &Inputs::default(),
     };
     Ok(make(&mut build))
 }
@@ -173,7 +175,8 @@ impl SideRun {
         }
         let run: RunOptions = plan.run.clone();
         let services = Services::default();
-        let mut slots = runner::build_stages(&mut plan, &services, None, None, None)
+        // What is measured on is no input of the training.
+        let mut slots = runner::build_stages(&mut plan, &services, &Inputs::default(), None, None, None)
             .map_err(|(kind, error)| StageError::msg(format!("{kind}: {error}")))?;
         let ledger = Ledger::open(None, run.max_skipped)?;
         let stop = Arc::new(Stop::default());

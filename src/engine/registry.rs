@@ -17,7 +17,7 @@ options! {
     /// What every `[[stage]]` may say beside its kind's own options.
     pub struct StageKeys {
         /// Items that may wait in the edge after the stage; 0: as many as its kind proposes.
-        capacity: usize = 0, 0..=1_000_000;
+        capacity: usize = 0, 0..=1_000_000 => free;
     }
 }
 
@@ -69,6 +69,8 @@ pub(crate) type Resolved = Vec<(&'static str, String)>;
 pub(crate) struct Ready<C, T> {
     pub common: C,
     pub resolved: Resolved,
+    /// Whether what it does in an epoch depends on how many there are.
+    pub paced_by_epochs: bool,
     pub build: Builder<T>,
 }
 
@@ -95,8 +97,13 @@ fn read_stage<K: StageKind>(table: &Table, faults: &mut Vec<Diagnostic>) -> Opti
     if common.capacity == 0 {
         common.capacity = K::CAPACITY;
     }
-    let resolved = options.resolved();
-    Some(Ready { common, resolved, build: Box::new(move |_, build| Ok(node(K::build(options, build)?))) })
+    let (resolved, paced_by_epochs) = (options.resolved(), K::paced_by_epochs(&options));
+    Some(Ready {
+        common,
+        resolved,
+        paced_by_epochs,
+        build: Box::new(move |_, build| Ok(node(K::build(options, build)?))),
+    })
 }
 
 fn read_probe<K: ProbeKind>(table: &Table, faults: &mut Vec<Diagnostic>) -> Option<ReadyProbe> {
@@ -106,7 +113,12 @@ fn read_probe<K: ProbeKind>(table: &Table, faults: &mut Vec<Diagnostic>) -> Opti
         common.name = K::KIND.to_owned();
     }
     let resolved = options.resolved();
-    Some(Ready { common, resolved, build: Box::new(move |name, build| K::build(options, name, build)) })
+    Some(Ready {
+        common,
+        resolved,
+        paced_by_epochs: false,
+        build: Box::new(move |name, build| K::build(options, name, build)),
+    })
 }
 
 fn read_section<O: Options>(

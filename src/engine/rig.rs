@@ -13,6 +13,7 @@ use crate::check::Plan;
 use crate::error::{RunError, StageError};
 use crate::ledger::Ledger;
 use crate::meter::{Meter, StageReport};
+use crate::resume::Inputs;
 use crate::runner::node::{Kept, Wiring};
 use crate::runner::{self, PassContext, RunOptions, Slot};
 use crate::services::Services;
@@ -98,7 +99,7 @@ impl Rig {
     pub fn build(mut plan: Plan) -> Result<Self, RunError> {
         let services = Services::default();
         let failed = |(stage, error)| RunError::Stage { stage, epoch: None, error };
-        let slots = runner::build_stages(&mut plan, &services, None, None, None).map_err(failed)?;
+        let slots = runner::build_stages(&mut plan, &services, &Inputs::default(), None, None, None).map_err(failed)?;
         let ledger = Ledger::open(None, plan.run.max_skipped).map_err(|e| RunError::Folder(e.to_string()))?;
         Ok(Self { run: plan.run, services, slots, ledger, interrupt: AtomicBool::new(false), watch: Watch::default() })
     }

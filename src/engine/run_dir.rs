@@ -1,7 +1,9 @@
 //! The folder that a run leaves behind, and files that are whole or not there.
 
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -10,29 +12,54 @@ use crate::error::RunError;
 /// How the resolved config of every run folder begins.
 pub const MARK: &str = "# A run of pipeline";
 
+/// Held while a process uses the folder.
+const LOCK: &str = ".lock";
+
 /// `runs/<name>/`.
 #[derive(Debug, Clone)]
 pub struct RunDir {
     path: PathBuf,
+    /// The run that this one takes the place of, set aside until this one has begun.
+    replaced: Option<PathBuf>,
+    /// Let go by the system when the process ends, however it ends.
+    _lock: Arc<File>,
 }
 
 impl RunDir {
     /// Makes the folder of a new run, or opens that of a run to be resumed.
     ///
+    /// With `force`, a run of this name is set aside, and removed when the new one has
+    /// begun; if that fails before, it comes back.
+    ///
     /// # Errors
     /// When there is a run of this name already (and neither `resume` nor `force`
-    /// is set), when there is none to resume, or when the folder cannot be written.
+    /// is set), when there is none to resume, when another process is at it, or when the
+    /// folder cannot be written.
     pub fn open(path: &Path, resume: bool, force: bool) -> Result<Self, RunError> {
         let shown = path.display();
+        let cannot = |what: &str, error: io::Error| {
+            RunError::Folder(format!("cannot {what} {shown}: {error}; choose another place with --set run.dir=DIR"))
+        };
+        let aside = aside(path)?;
+        if path.exists() {
+            // Nobody else may be at it while it is looked at and moved.
+            let lock = lock(path)?;
+            if aside.exists() {
+                drop(lock);
+                settle(path, &aside).map_err(|e| cannot("tidy up", e))?;
+            }
+        } else if aside.exists() {
+            settle(path, &aside).map_err(|e| cannot("tidy up", e))?;
+        }
+
         let exists = path.exists();
         if resume && !exists {
             return Err(RunError::Folder(format!(
                 "there is no run to resume in {shown}; leave --resume out, or name the run with --set run.name=NAME"
             )));
         }
-        // What a killed run left before it began is no run.
-        let empty = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-        if exists && !resume && !empty {
+        let mut replaced = None;
+        if exists && !resume && !is_empty(path) {
             if !force {
                 return Err(RunError::Folder(format!(
                     "{shown} exists already; go on with it (--resume), start it anew (--force), or choose another name (--set run.name=NAME)"
@@ -45,18 +72,37 @@ impl RunDir {
                     "{shown} is no run folder (its pipeline.toml, if any, is not one that a run wrote); choose another --set run.name=NAME"
                 )));
             }
-            std::fs::remove_dir_all(path).map_err(|e| RunError::Folder(format!("cannot remove {shown}: {e}")))?;
+            std::fs::rename(path, &aside).map_err(|e| cannot("set aside", e))?;
+            replaced = Some(aside);
         }
-        std::fs::create_dir_all(path).map_err(|e| {
-            RunError::Folder(format!("cannot create {shown}: {e}; choose another place with --set run.dir=DIR"))
-        })?;
-        Ok(Self { path: path.to_owned() })
+        std::fs::create_dir_all(path).map_err(|e| cannot("create", e))?;
+        remove_orphans(path);
+        Ok(Self { path: path.to_owned(), replaced, _lock: Arc::new(lock(path)?) })
     }
 
-    /// Takes the folder away again if nothing was written: a run that never began leaves nothing.
+    /// The run has begun: what it takes the place of may go.
+    pub(crate) fn begun(&self) {
+        if let Some(old) = &self.replaced
+            && let Err(error) = std::fs::remove_dir_all(old)
+        {
+            tracing::warn!("cannot remove {}, the run that was replaced: {error}", old.display());
+        }
+    }
+
+    /// The run could not begin. A folder without anything of a run is taken away again, and
+    /// the run that was to be replaced comes back.
     pub(crate) fn discard(&self) {
-        // Fails, as it should, when the folder is not empty.
-        let _ = std::fs::remove_dir(&self.path);
+        if self.replaced.is_some() {
+            let _ = std::fs::remove_dir_all(&self.path);
+        } else if is_empty(&self.path) {
+            let _ = std::fs::remove_file(self.path.join(LOCK));
+            let _ = std::fs::remove_dir(&self.path);
+        }
+        if let Some(old) = &self.replaced
+            && let Err(error) = std::fs::rename(old, &self.path)
+        {
+            tracing::warn!("the old run is in {} and cannot be moved back: {error}", old.display());
+        }
     }
 
     /// The folder.
@@ -99,6 +145,67 @@ impl RunDir {
     }
 }
 
+/// Removes what killed processes left in `dir` of files that [`write_atomically`] was to
+/// write; those that a living process is writing stay.
+pub fn remove_orphans(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let ours = path.to_str().and_then(|path| path.strip_suffix(".part")).and_then(|path| path.rsplit_once('.'));
+        if ours.is_some_and(|(_, pid)| pid.parse::<u32>().is_ok())
+            && File::open(&path).is_ok_and(|file| file.try_lock().is_ok())
+        {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// `runs/name` to `runs/.name.replaced`: where a run waits that another is to replace.
+fn aside(path: &Path) -> Result<PathBuf, RunError> {
+    match path.file_name() {
+        Some(name) => Ok(path.with_file_name(format!(".{}.replaced", name.to_string_lossy()))),
+        None => Err(RunError::Folder(format!("{} is not the name of a folder", path.display()))),
+    }
+}
+
+/// After a kill between setting a run aside and removing it: the new run stays if it had
+/// begun, else the old one comes back.
+fn settle(path: &Path, aside: &Path) -> io::Result<()> {
+    if path.join("pipeline.toml").exists() {
+        return std::fs::remove_dir_all(aside);
+    }
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    std::fs::rename(aside, path)
+}
+
+/// Whether there is nothing of a run: what a killed run left before it began is none.
+fn is_empty(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == LOCK))
+}
+
+/// Two processes in one run folder would undo each other's checkpoints.
+fn lock(path: &Path) -> Result<File, RunError> {
+    let place = path.join(LOCK);
+    let cannot = |error: io::Error| {
+        RunError::Folder(format!(
+            "cannot write {}: {error}; choose another place with --set run.dir=DIR",
+            place.display()
+        ))
+    };
+    let file = File::options().create(true).append(true).open(&place).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(RunError::Folder(format!(
+            "another process is running in {}; wait for its end, or choose another name (--set run.name=NAME)",
+            path.display()
+        ))),
+        // Some network file systems have no locks.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}
+
 /// Writes `bytes` beside `path`, makes them durable, and renames: a reader sees
 /// the old file or the new one, never a part.
 ///
@@ -109,7 +216,9 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     beside.push(format!(".{}.part", std::process::id()));
     let beside = PathBuf::from(beside);
     let written = (|| {
-        let mut file = std::fs::File::create(&beside)?;
+        let mut file = File::create(&beside)?;
+        // Tells others that somebody is at it; not all file systems have locks.
+        let _ = file.try_lock();
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&beside, path)

@@ -12,6 +12,7 @@ use crate::ledger::Ledger;
 use crate::meter::Meter;
 use crate::options::Options;
 use crate::probe::SideRun;
+use crate::resume::Inputs;
 use crate::rng::Draw;
 use crate::run_dir::RunDir;
 use crate::runner::RunOptions;
@@ -68,6 +69,12 @@ pub trait StageKind: Send + Sync + 'static {
     /// Whatever keeps it from running: a missing file, a model of the wrong
     /// shape. The message names the file and what to do.
     fn build(options: Self::Options, build: &mut Build<'_>) -> Result<Built<Self::In, Self::Out>, StageError>;
+
+    /// Whether what it does in an epoch depends on how many there will be, as a learning
+    /// rate that falls to 0 does. If not, a resumed run may have more epochs.
+    fn paced_by_epochs(_options: &Self::Options) -> bool {
+        false
+    }
 }
 
 /// A stage ready to run.
@@ -271,6 +278,7 @@ pub struct Build<'a> {
     /// Runs the first stages of this pipeline over other data.
     pub side: Option<SideRun>,
     pub(crate) sections: &'a Services,
+    pub(crate) inputs: &'a Inputs,
 }
 
 impl Build<'_> {
@@ -280,6 +288,12 @@ impl Build<'_> {
     /// When the config has no such table.
     pub fn section<T: Any + Send + Sync>(&self, name: &str) -> Result<Arc<T>, StageError> {
         self.sections.get::<T>().ok_or_else(|| StageError::msg(format!("the config has no [{name}] table; add one")))
+    }
+
+    /// Notes what the stage reads beside its options: a name for people ("shard `a.tar`")
+    /// and a text that changes when the content does. A resumed run must find the same.
+    pub fn input(&self, name: impl Into<String>, version: impl Into<String>) {
+        self.inputs.note(name.into(), version.into());
     }
 
     /// A path of the config, made absolute.

@@ -1,7 +1,6 @@
 //! The binary on a small part of the embedded world, each test in a folder of its own.
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -123,23 +122,42 @@ lr = 1e-3
         )
     }
 
-    /// Runs `pipeline run` with these overrides.
-    pub fn run(&self, name: &str, sets: &[&str]) -> Ran {
-        self.run_with(name, sets, &[])
-    }
-
-    /// The same with more arguments.
-    pub fn run_with(&self, name: &str, sets: &[&str], arguments: &[&str]) -> Ran {
+    /// Writes pipeline.toml, unless a test has one of its own.
+    pub fn write_config(&self) {
         let config = self.path("pipeline.toml");
         if !config.exists() {
             std::fs::write(&config, self.config_text()).unwrap();
         }
+    }
+
+    /// Runs `pipeline run` with these overrides.
+    pub fn run(&self, name: &str, sets: &[&str]) -> Ran {
+        self.flagged(name, &[], sets)
+    }
+
+    /// The same with more arguments.
+    pub fn run_with(&self, name: &str, sets: &[&str], arguments: &[&str]) -> Ran {
+        self.flagged(name, arguments, sets)
+    }
+
+    /// Goes on with a run.
+    pub fn resume(&self, name: &str, sets: &[&str]) -> Ran {
+        self.flagged(name, &["--resume"], sets)
+    }
+
+    /// Puts a new run in the place of an old one.
+    pub fn force(&self, name: &str, sets: &[&str]) -> Ran {
+        self.flagged(name, &["--force"], sets)
+    }
+
+    fn flagged(&self, name: &str, arguments: &[&str], sets: &[&str]) -> Ran {
+        self.write_config();
         let mut command = pipeline();
-        command.arg("run").arg(&config).arg(format!("--set=run.name={name}"));
+        command.arg("run").arg(self.path("pipeline.toml")).args(arguments).arg(format!("--set=run.name={name}"));
         for (key, value) in &self.config {
             command.arg(format!("--set={key}={value}"));
         }
-        command.args(sets.iter().map(|set| format!("--set={set}"))).args(arguments);
+        command.args(sets.iter().map(|set| format!("--set={set}")));
         Ran { dir: self.path("runs").join(name), output: command.output().unwrap() }
     }
 }
@@ -193,7 +211,7 @@ impl Ran {
         self.stages().iter().filter(|s| s["epoch"] == epoch).map(|s| s["kind"].as_str().unwrap().to_owned()).collect()
     }
 
-    pub fn skipped(&self) -> Vec<BTreeMap<String, String>> {
+    pub fn skipped(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.dir.join("skipped.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }

@@ -33,7 +33,8 @@ pub(super) fn copy(
         if inside.as_os_str().is_empty() && stale(&name) {
             left_out.push(inside.join(&name));
         } else if source.is_file() {
-            fs::copy(&source, &target).map_err(Error::io(&source))?;
+            // What can be read was read when the checkpoint was opened: it is the disk that is full.
+            fs::copy(&source, &target).map_err(Error::io(&target))?;
             make_writable(&target)?;
         } else if entry.file_type().map_err(Error::io(&source))?.is_dir() {
             fs::create_dir(&target).map_err(Error::io(&target))?;

@@ -1,5 +1,6 @@
 //! Builds a pipeline and runs its epochs.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use crate::live::{Handle, Stages};
 use crate::meter::{Meter, StageReport};
 use crate::probe::{Measurement, Moment, Phase, Probe, SideRun};
 use crate::registry::{EvalKeys, Registry};
+use crate::resume::{Inputs, check_settings};
 use crate::run_dir::RunDir;
 use crate::services::Services;
 use crate::stage::{Build, Item, Nothing, OnStep, Pass, Position, Watch};
@@ -23,7 +25,7 @@ use crate::{choice, options};
 
 pub(crate) mod node;
 
-use node::{AnyInlet, Node, Wiring};
+use node::{AnyInlet, Node, Wiring, panicked};
 
 choice! {
     /// Where tensors live.
@@ -39,13 +41,23 @@ choice! {
     }
 }
 
+choice! {
+    /// What a resumed run does when its settings or its data are not those it began with.
+    pub enum OnChange {
+        /// It says which, and does not go on.
+        Refuse = "refuse",
+        /// It says which, and goes on with the new ones.
+        Accept = "accept",
+    }
+}
+
 options! {
     /// `[run]`: what concerns the run as a whole.
     pub struct RunOptions {
         /// Folder that run folders go into.
-        dir: PathBuf = PathBuf::from("runs");
+        dir: PathBuf = PathBuf::from("runs") => free;
         /// Name of the run folder; nothing: date, time and preset.
-        name: String = String::new();
+        name: String = String::new() => free;
         /// Every random draw follows from it.
         seed: u64 = 0;
         /// Passes over the data.
@@ -53,16 +65,19 @@ options! {
         /// Where tensors live.
         device: DeviceChoice = DeviceChoice::Auto;
         /// Samples that may be unusable before the run stops.
-        max_skipped: u64 = 1000;
+        max_skipped: u64 = 1000 => free;
         /// Bytes that may wait in one edge.
-        edge_bytes: usize = 256 << 20, 1 << 10..=usize::MAX;
+        edge_bytes: usize = 256 << 20, 1 << 10..=usize::MAX => free;
         /// Where Prometheus may read the run's metrics while it runs, as
         /// "127.0.0.1:9090" or "9090" (this machine only); "": nowhere.
-        metrics: String = String::new();
+        metrics: String = String::new() => free;
+        /// With --resume, when settings or data are not those the run began with: say which and
+        /// stop (refuse), or say which and go on (accept).
+        on_change: OnChange = OnChange::Refuse => free;
         /// A named set of settings that hold where this file says nothing else.
-        preset: String = String::new();
+        preset: String = String::new() => free;
         /// Folder that relative paths of inputs start from; nothing: the folder of this file.
-        base: Option<PathBuf> = None;
+        base: Option<PathBuf> = None => free;
     }
 }
 
@@ -146,7 +161,8 @@ impl Pipeline {
         resume: bool,
     ) -> Result<Self, RunError> {
         let folder = dir.clone();
-        Self::assemble(plan, registry, dir, header, resume).inspect_err(|_| folder.discard())
+        let built = unpanicked("pipeline", None, || Self::assemble(plan, registry, dir, header, resume));
+        built.inspect(|_| folder.begun()).inspect_err(|_| folder.discard())
     }
 
     fn assemble(
@@ -156,12 +172,31 @@ impl Pipeline {
         header: &str,
         resume: bool,
     ) -> Result<Self, RunError> {
+        if resume {
+            check_settings(&dir, &plan, registry)?;
+        }
         let interrupt = Arc::new(AtomicBool::new(false));
+        let inputs = Inputs::default();
         let services = Services::default();
         let side = SideRun { config: plan.config.clone(), registry: registry.clone(), interrupt: interrupt.clone() };
         let checkpoint = resume.then(|| dir.join("checkpoints"));
         let named = |(stage, error): (String, StageError)| RunError::Stage { stage, epoch: None, error };
-        let slots = build_stages(&mut plan, &services, Some(&dir), checkpoint, Some(side.clone())).map_err(named)?;
+        let slots =
+            build_stages(&mut plan, &services, &inputs, Some(&dir), checkpoint, Some(side.clone())).map_err(named)?;
+        let start: Position = slots.iter().find_map(|slot| slot.node.position()).unwrap_or_default();
+        if start.epochs + u32::from(start.steps > 0) > plan.run.epochs {
+            return Err(RunError::Folder(format!(
+                "the run in {} has done {} epochs and {} steps of the next, more than run.epochs = {}; its checkpoints \
+                 and its export stay as they are",
+                dir.path().display(),
+                start.epochs,
+                start.steps,
+                plan.run.epochs
+            )));
+        }
+        if start != Position::default() {
+            inputs.check(&dir, &plan.run)?;
+        }
         let mut probes = Vec::new();
         for eval in std::mem::take(&mut plan.evals) {
             let mut build = Build {
@@ -172,6 +207,7 @@ impl Pipeline {
                 resume: None,
                 side: Some(side.clone()),
                 sections: &plan.sections,
+                inputs: &inputs,
             };
             let EvalKeys { name, every } = eval.ready.common;
             let built = (eval.ready.build)(&name, &mut build);
@@ -180,6 +216,7 @@ impl Pipeline {
         }
         let ledger = Ledger::open(Some(&dir.join("skipped.jsonl")), plan.run.max_skipped)
             .map_err(|e| RunError::Folder(e.to_string()))?;
+        inputs.write(&dir)?;
         let comments: String = header.lines().map(|line| format!("# {line}\n")).collect();
         dir.write("pipeline.toml", format!("{comments}\n{}", plan.resolved()).as_bytes())?;
         let handle = Handle { interrupt, ..Handle::default() };
@@ -246,23 +283,16 @@ impl Pipeline {
     ) -> Result<Summary, RunError> {
         let mut track = self.watch.tracer.as_ref().map(Tracer::run_track);
         watch(Event::Started { dir: self.dir.path() });
-        // What a resumed run measured before it was stopped.
-        let past = std::fs::read_to_string(self.dir.join("results.jsonl")).unwrap_or_default();
-        let mut measurements: Vec<Measurement> =
-            past.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let start = self.position();
+        let mut measurements = self.take_up(start)?;
         let mut stages: Vec<StageReport> = match std::fs::read(self.dir.join("stages.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => Vec::new(),
         };
-        let start = self.position();
         if start == Position::default() {
             self.measure(Phase::Before, 0, &mut measurements, &mut track, watch)?;
         } else if start.steps == 0 {
-            // A kill between the checkpoint of an epoch and its measurement: take it now.
-            let known = |m: &Measurement| m.epoch == start.epochs && self.probes.iter().any(|p| p.name == m.eval);
-            if !measurements.iter().any(known) {
-                self.measure(self.phase(start.epochs), start.epochs, &mut measurements, &mut track, watch)?;
-            }
+            self.measure(self.phase(start.epochs), start.epochs, &mut measurements, &mut track, watch)?;
         }
         for epoch in start.epochs + 1..=self.run.epochs {
             let skip_steps = if epoch == start.epochs + 1 { start.steps } else { 0 };
@@ -294,13 +324,47 @@ impl Pipeline {
         let context = self.context(self.run.epochs, 0, &stop);
         for slot in &mut slots {
             let pass = context.pass(&slot.meter, (0, slot.kind));
-            slot.node.finish(&pass).map_err(|error| RunError::Stage {
-                stage: slot.kind.to_owned(),
-                epoch: None,
-                error,
+            unpanicked(slot.kind, None, || {
+                let failed = |error| RunError::Stage { stage: slot.kind.to_owned(), epoch: None, error };
+                slot.node.finish(&pass).map_err(failed)
             })?;
         }
         Ok(Summary { dir: self.dir.path().to_owned(), measurements, stages, skipped: self.ledger.by_reason() })
+    }
+
+    /// What a resumed run measured up to `start`, in results.jsonl and here. What is beyond, a
+    /// run wrote that was killed before its next checkpoint; it comes again. So does what stands
+    /// between two epochs, since nobody knows whether all of it was written.
+    fn take_up(&self, start: Position) -> Result<Vec<Measurement>, RunError> {
+        let path = self.dir.join("results.jsonl");
+        let past = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(RunError::Folder(format!("cannot read {}: {error}", path.display()))),
+        };
+        let stays = |m: &Measurement| {
+            let between = start.steps == 0 && m.epoch == start.epochs;
+            m.epoch <= start.epochs && !(between && self.probes.iter().any(|probe| probe.name == m.eval))
+        };
+        let (mut kept, mut text) = (Vec::new(), String::new());
+        for line in String::from_utf8_lossy(&past).lines() {
+            // Half a line, of a kill while it was written, is none.
+            let Ok(mut measurement) = serde_json::from_str::<Measurement>(line) else { continue };
+            if !stays(&measurement) {
+                continue;
+            }
+            if measurement.phase == Phase::After && measurement.epoch < self.run.epochs {
+                // It was the last epoch when it was measured.
+                measurement.phase = Phase::Epoch;
+                text += &serde_json::to_string(&measurement).map_err(|e| RunError::Folder(e.to_string()))?;
+            } else {
+                text += line;
+            }
+            text.push('\n');
+            kept.push(measurement);
+        }
+        self.dir.write("results.jsonl", text.as_bytes())?;
+        Ok(kept)
     }
 
     fn phase(&self, epoch: u32) -> Phase {
@@ -380,19 +444,20 @@ impl Pipeline {
             if phase == Phase::Epoch && (slot.every == 0 || !epoch.is_multiple_of(slot.every)) {
                 continue;
             }
+            let (stage, at_epoch) = (format!("eval {}", slot.name), (epoch > 0).then_some(epoch));
             lock(&self.handle.state).measuring = Some(slot.name.clone());
             let at = now();
-            let measured = slot.probe.measure(&*subject, &moment);
+            let measured = unpanicked(&stage, at_epoch, || {
+                slot.probe.measure(&*subject, &moment).map_err(|error| match error {
+                    StageError::Interrupted => RunError::Interrupted { checkpoint: None },
+                    error => RunError::Stage { stage: stage.clone(), epoch: at_epoch, error },
+                })
+            });
             lock(&self.handle.state).measuring = None;
             if let Some(track) = track {
                 track.part(&format!("measure {}", slot.name), at, now());
             }
-            taken.extend(measured.map_err(|error| match error {
-                StageError::Interrupted => RunError::Interrupted { checkpoint: None },
-                error => {
-                    RunError::Stage { stage: format!("eval {}", slot.name), epoch: (epoch > 0).then_some(epoch), error }
-                }
-            })?);
+            taken.extend(measured?);
         }
         self.dir.append("results.jsonl", &taken)?;
         if !taken.is_empty() {
@@ -406,6 +471,12 @@ impl Pipeline {
 fn write_timeline(dir: &RunDir, recorder: &Mutex<Recorder>) -> Result<(), RunError> {
     let json = serde_json::to_vec(lock(recorder).timeline()).map_err(|e| RunError::Folder(e.to_string()))?;
     dir.write("timeline.json", &json)
+}
+
+/// Runs what a stage or a probe does on the engine's own thread; a panic is an error like any other.
+fn unpanicked<T>(stage: &str, epoch: Option<u32>, work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(RunError::Stage { stage: stage.to_owned(), epoch, error: panicked(&*panic) }))
 }
 
 /// Published by the stage that writes checkpoints: the newest whole one.
@@ -446,6 +517,7 @@ impl<'a> PassContext<'a> {
 pub(crate) fn build_stages(
     plan: &mut Plan,
     services: &Services,
+    inputs: &Inputs,
     dir: Option<&RunDir>,
     resume: Option<PathBuf>,
     side: Option<SideRun>,
@@ -460,6 +532,7 @@ pub(crate) fn build_stages(
             resume: resume.clone(),
             side: side.clone(),
             sections: &plan.sections,
+            inputs,
         };
         let node = (stage.ready.build)(stage.kind, &mut build).map_err(|error| (stage.kind.to_owned(), error))?;
         slots.push(Slot { kind: stage.kind, capacity: stage.ready.common.capacity, node, meter: Arc::default() });

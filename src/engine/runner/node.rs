@@ -94,16 +94,19 @@ fn guarded(pass: &Pass<'_>, wiring: &Wiring, number: usize, open: bool, work: im
     let error = match result {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            StageError::msg(format!("it panicked ({text}); this is a fault of the program, please report it"))
-        }
+        Err(panic) => panicked(&*panic),
     };
     wiring.stop.fail(wiring.index, error);
+}
+
+/// The error that a panic is.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> StageError {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    StageError::msg(format!("it panicked ({text}); this is a fault of the program, please report it"))
 }
 
 impl<I: Item, O: Item> Node for StageNode<I, O> {

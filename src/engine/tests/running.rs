@@ -69,6 +69,15 @@ fn a_panic_is_an_error_with_a_name() {
 }
 
 #[test]
+fn so_is_a_panic_on_the_engines_own_thread() {
+    for (early, word) in [("early = true", "built badly"), ("", "no measure")] {
+        let text = pipeline("burst", "n = 3", "", "", 1) + &format!("[[eval]]\nkind = \"burst\"\n{early}\n");
+        let message = run("burst", &text).result.unwrap_err().to_string();
+        assert!(message.contains(&format!("it panicked ({word})")), "{message}");
+    }
+}
+
+#[test]
 fn an_interrupt_is_no_failure() {
     let ran = run("interrupted", &pipeline("interrupted", "n = 100000", "workers = 2", "interrupt_at = 10", 1));
     assert!(matches!(ran.result, Err(RunError::Interrupted { .. })));

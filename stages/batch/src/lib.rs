@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
 use rand::RngExt;
-use stage_items::{Batch, BatchItem, Encoded, Feature, Flow, Sample, Work};
+use stage_items::{Batch, BatchItem, Encoded, EveryStep, Feature, Flow, Sample, Work};
 
 choice! {
     /// What becomes of the samples at the end of an epoch that fill no batch.
@@ -99,7 +99,7 @@ impl Stage<Flow<Encoded>, Batch> for Batcher {
 }
 
 /// Makes a batch of the waiting samples and sends it, unless a resumed run has
-/// trained on it already.
+/// trained on it already and no stage asks for it all the same.
 fn send(
     pass: &Pass<'_>,
     step: &mut u64,
@@ -109,7 +109,7 @@ fn send(
     let batch = make(pass, *step, waiting)?;
     waiting.clear();
     *step += 1;
-    if batch.step >= pass.skip_steps {
+    if batch.step >= pass.skip_steps || pass.services.get::<EveryStep>().is_some() {
         output.send(batch)?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pipeline_engine::rng::Draw;
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, RunDir, Stage, StageError, StageKind, choice, options};
-use stage_items::{Captioned, Paired, Role, TextRoles};
+use stage_items::{Captioned, EveryStep, Paired, Role, TextRoles};
 
 use crate::cache::Analyser;
 use crate::fixed::Fixed;
@@ -57,11 +57,11 @@ options! {
         /// New texts every epoch (dynamic), or the first ones again (fixed).
         mode: Mode = Mode::Dynamic;
         /// A file of your own with templates for "A and no B" (twins: pairs), one a line.
-        templates: Option<PathBuf> = None;
+        templates: Option<PathBuf> = None => free;
         /// Use the first so many of these templates; all if left away.
         templates_used: Option<usize> = None;
         /// A file of your own with templates for "not A".
-        full_templates: Option<PathBuf> = None;
+        full_templates: Option<PathBuf> = None => free;
         /// Use the first so many of these templates; all if left away.
         full_templates_used: Option<usize> = None;
         /// Whether an object must be some way off, in WordNet, from every noun of the caption.
@@ -84,7 +84,7 @@ options! {
         /// texts too, as train.w_turn needs them.
         things: bool = false;
         /// With mode = "fixed": images whose texts are kept, at most.
-        keep: usize = 1_000_000, 1..=100_000_000;
+        keep: usize = 1_000_000, 1..=100_000_000 => free;
     }
 }
 
@@ -104,11 +104,21 @@ impl StageKind for Captions {
     fn build(options: CaptionsOptions, build: &mut Build<'_>) -> Result<Built<Paired, Captioned>, StageError> {
         let own = options.templates.as_ref().map(|path| build.path(path));
         let own_full = options.full_templates.as_ref().map(|path| build.path(path));
+        for (name, path) in [("templates", &own), ("full_templates", &own_full)] {
+            // One that cannot be read is told by whoever reads it.
+            if let Some(bytes) = path.as_ref().and_then(|path| std::fs::read(path).ok()) {
+                build.input(name, blake3::hash(&bytes).to_hex().to_string());
+            }
+        }
         let maker = Maker::new(&options, own.as_deref(), own_full.as_deref())?;
         build.services.publish(Arc::new(TextRoles(maker.roles.to_vec())));
         let fixed = match options.mode {
             Mode::Dynamic => None,
-            Mode::Fixed => Some(Fixed::open(options.keep, build.dir, build.resume.is_some(), maker.roles.len())?),
+            Mode::Fixed => {
+                // What is made first stays: the first steps of an epoch have a say in all that follow.
+                build.services.publish(Arc::new(EveryStep));
+                Some(Fixed::open(options.keep, build.dir, build.resume.is_some(), maker.roles.len())?)
+            }
         };
         Ok(Built::Stage(Box::new(Running { maker, fixed, dir: build.dir.cloned() })))
     }
@@ -255,6 +265,9 @@ impl Stage<Paired, Captioned> for Running {
     ) -> Result<(), StageError> {
         const PURPOSE: &str = "captions";
         let draw = if self.fixed.is_some() { Draw::new(pass.seed, PURPOSE) } else { pass.draw(PURPOSE) };
+        if let Some(fixed) = &self.fixed {
+            fixed.check(pass.epoch)?;
+        }
         let mut counts = Counts::default();
         while let Some(paired) = input.recv()? {
             let mut texts = self.maker.make(&paired, &draw, &mut counts);
@@ -264,6 +277,9 @@ impl Stage<Paired, Captioned> for Running {
                     row.clone_from_slice(&first);
                 }
             }
+            if paired.batch.step < pass.skip_steps {
+                continue;
+            }
             pass.meter.note("texts", texts.len() as u64);
             if paired.batch.step == pass.skip_steps {
                 self.show(&paired, &texts)?;
@@ -272,7 +288,7 @@ impl Stage<Paired, Captioned> for Running {
             output.send(Captioned { batch: paired.batch, roles, texts })?;
         }
         if let Some(fixed) = &mut self.fixed {
-            fixed.save()?;
+            fixed.save(pass.epoch)?;
         }
         for (name, count) in counts.named() {
             pass.meter.note(name, count);

@@ -30,7 +30,7 @@ options! {
     /// Options of the sink.
     pub struct SinkOptions {
         /// The test's own name.
-        tag: String;
+        tag: String => free;
     }
 }
 
@@ -158,7 +158,7 @@ fn fixed_texts_repeat_also_when_the_batch_changes_and_after_a_resume() {
     let [resumed, _] = run("fixed resumed", "mode = \"fixed\"", dir.path(), true).unwrap();
     assert_eq!(one.1, resumed.1);
     let wrong = run("fixed other", "mode = \"fixed\"\ngenerator = \"twins\"", dir.path(), true).unwrap_err();
-    assert!(wrong.contains("fixed-captions.jsonl: line 1"), "{wrong}");
+    assert!(wrong.contains("stage.captions.generator was \"tng\", is \"twins\""), "{wrong}");
 }
 
 #[test]
@@ -179,6 +179,6 @@ fn a_users_templates_are_used_and_their_faults_named() {
     assert!((0..6).all(|i| one.1[3 * i + 1].ends_with(" excepted")));
     assert!((0..6).all(|i| one.1[3 * i + 2].starts_with("This is not a photo of ")));
     std::fs::write(dir.path().join("mine.txt"), "{caption} without {thing}\n").unwrap();
-    let wrong = run("wrong", "templates = \"mine.txt\"", dir.path(), true).unwrap_err();
+    let wrong = run("wrong", "templates = \"mine.txt\"\nfull_templates_used = 1", dir.path(), true).unwrap_err();
     assert!(wrong.contains("mine.txt: line 1: {thing} is no place"), "{wrong}");
 }

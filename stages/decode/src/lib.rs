@@ -23,7 +23,7 @@ options! {
     /// Options of the stage `decode`.
     pub struct DecodeOptions {
         /// Threads that decode.
-        workers: usize = 2, 1..=256;
+        workers: usize = 2, 1..=256 => free;
         /// Most pixels of a picture, by its header; a larger one cannot be decoded.
         max_pixels: u64 = Limits::default().max_pixels, 1..=4_294_967_295u64;
         /// What to do with a picture that cannot be decoded: leave it out and write

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pipeline_engine::{StageError, write_atomically};
+use pipeline_engine::{StageError, remove_orphans, write_atomically};
 use stage_items::{CachedSample, FeatureMemory, Shard, ShardFault};
 
 use crate::entry::{Entry, EntryFault, EntryKey, VERSION};
@@ -59,6 +59,7 @@ impl FeatureCache {
     pub fn open(dir: &Path, base: &Path, fingerprint: String, held_bytes: usize) -> Result<Self, CacheError> {
         let fault = |source| CacheError { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(fault)?;
+        remove_orphans(dir);
         let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
         Ok(Self { dir: dir.to_owned(), base, fingerprint, held_bytes, state: Mutex::default() })
     }
@@ -90,6 +91,11 @@ impl FeatureCache {
         }
         self.state().files.insert(path, Known::Unsound);
         None
+    }
+
+    /// Writes down what became of the samples of a shard, as an epoch does.
+    pub fn remember(&self, shard: &Shard, samples: Vec<CachedSample>, fault: Option<ShardFault>) {
+        self.store(shard, Entry { samples, fault });
     }
 
     /// Writes the shard's entry, whole or not at all. What cannot be written is a

@@ -71,15 +71,17 @@ pub enum EntryFault {
     Arrow(#[from] ArrowError),
 }
 
+/// About how much memory a sample holds.
+pub(crate) fn sample_bytes(sample: &CachedSample) -> usize {
+    let outcome = sample.outcome.as_ref().map_or(64, |feature| feature.len() * 4);
+    let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();
+    128 + sample.key.len() + captions + outcome
+}
+
 impl Entry {
     /// About how much memory it holds.
     pub fn bytes(&self) -> usize {
-        let of_sample = |sample: &CachedSample| {
-            let outcome = sample.outcome.as_ref().map_or(64, |feature| feature.len() * 4);
-            let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();
-            128 + sample.key.len() + captions + outcome
-        };
-        self.samples.iter().map(of_sample).sum::<usize>() + 256
+        self.samples.iter().map(sample_bytes).sum::<usize>() + 256
     }
 
     /// The file.
@@ -185,7 +187,7 @@ impl Entry {
         if !wanted(metadata) {
             return Err(EntryFault::Stale);
         }
-        let fault = metadata.get("fault").map(|reason| ShardFault { reason: reason.clone(), permanent: true });
+        let fault = metadata.get("fault").map(|reason| ShardFault { reason: reason.clone() });
         let batch = reader.next().ok_or(EntryFault::Damaged("it has no rows"))??;
         let samples = samples(&batch).ok_or(EntryFault::Damaged("its columns are not those of this cache"))?;
         Ok((metadata.clone(), Self { samples, fault }))

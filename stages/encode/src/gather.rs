@@ -6,7 +6,10 @@ use std::sync::Arc;
 use stage_items::{CachedSample, Encoded, Flow, Sample, Shard, ShardFault, Work};
 
 use crate::cache::FeatureCache;
-use crate::entry::Entry;
+use crate::entry::{Entry, sample_bytes};
+
+/// Bytes of samples that may wait for their shards to be whole.
+pub(crate) const HELD_BYTES: usize = 1 << 30;
 
 /// Writes the cache entry of each shard as soon as all its samples have come.
 /// What is unfinished when the epoch ends early is not written.
@@ -14,48 +17,78 @@ pub(crate) struct Gather<'a> {
     cache: &'a FeatureCache,
     /// By the shard's number.
     open: BTreeMap<u32, Open>,
+    /// Bytes of samples in `open`.
+    bytes: usize,
+    limit: usize,
 }
 
-#[derive(Default)]
 struct Open {
+    shard: Arc<Shard>,
     /// By the sample's place in the shard.
     samples: BTreeMap<u32, CachedSample>,
-    /// How many there are, and the shard's fault, once its end has come.
-    end: Option<(Arc<Shard>, u32, Option<ShardFault>)>,
+    /// Bytes of these.
+    bytes: usize,
+    /// It had more than there is room for: it will not be cached.
+    given_up: bool,
+    /// How many samples there are, and the shard's fault, once its end has come.
+    end: Option<(u32, Option<ShardFault>)>,
 }
 
 impl<'a> Gather<'a> {
-    pub fn new(cache: &'a FeatureCache) -> Self {
-        Self { cache, open: BTreeMap::new() }
+    /// Holds at most about `limit` bytes.
+    pub fn new(cache: &'a FeatureCache, limit: usize) -> Self {
+        Self { cache, open: BTreeMap::new(), bytes: 0, limit }
     }
 
     /// Notes what passes.
     pub fn note(&mut self, flow: &Flow<Encoded>) {
-        let number = match flow {
-            Flow::Sample(sample) => {
-                let number = sample.id.shard.number;
-                self.open.entry(number).or_default().samples.insert(sample.id.index, remembered(sample));
-                number
-            }
-            Flow::ShardEnd { shard, samples, fault } => {
-                self.open.entry(shard.number).or_default().end = Some((shard.clone(), *samples, fault.clone()));
-                shard.number
-            }
+        let shard = match flow {
+            Flow::Sample(sample) => &sample.id.shard,
+            Flow::ShardEnd { shard, .. } => shard,
         };
-        let whole = |open: &Open| matches!(open.end, Some((_, samples, _)) if open.samples.len() == samples as usize);
-        if self.open.get(&number).is_some_and(whole)
-            && let Some(Open { samples, end: Some((shard, _, fault)) }) = self.open.remove(&number)
+        let open = self.open.entry(shard.number).or_insert_with(|| Open {
+            shard: shard.clone(),
+            samples: BTreeMap::new(),
+            bytes: 0,
+            given_up: false,
+            end: None,
+        });
+        match flow {
+            Flow::Sample(_) if open.given_up => {}
+            Flow::Sample(sample) => {
+                let remembered = remembered(sample);
+                let bytes = sample_bytes(&remembered);
+                open.samples.insert(sample.id.index, remembered);
+                open.bytes += bytes;
+                self.bytes += bytes;
+            }
+            Flow::ShardEnd { samples, fault, .. } => open.end = Some((*samples, fault.clone())),
+        }
+        let whole = matches!(open.end, Some((samples, _)) if !open.given_up && open.samples.len() == samples as usize);
+        if whole
+            && let Some(Open { shard, samples, bytes, end: Some((_, fault)), .. }) = self.open.remove(&shard.number)
         {
-            self.finish(&shard, samples, fault);
+            self.bytes -= bytes;
+            if !self.cache.has(&shard) {
+                self.cache.store(&shard, Entry { samples: samples.into_values().collect(), fault });
+            }
+        }
+        if self.bytes > self.limit {
+            self.give_up();
         }
     }
 
-    fn finish(&self, shard: &Shard, samples: BTreeMap<u32, CachedSample>, fault: Option<ShardFault>) {
-        // A fault that may be gone next time: the next epoch tries again.
-        let passing = fault.as_ref().is_some_and(|fault| !fault.permanent);
-        if !passing && !self.cache.has(shard) {
-            self.cache.store(shard, Entry { samples: samples.into_values().collect(), fault });
-        }
+    /// Lets go of the samples of the largest shard: the run is right without its entry, but
+    /// must not grow with the size of a shard.
+    fn give_up(&mut self) {
+        let Some(open) = self.open.values_mut().max_by_key(|open| open.bytes) else { return };
+        tracing::warn!(
+            shard = open.shard.url,
+            "its features are not cached: with those of other shards they take more than {} MiB; pack smaller shards",
+            self.limit >> 20
+        );
+        self.bytes -= open.bytes;
+        (open.samples, open.bytes, open.given_up) = (BTreeMap::new(), 0, true);
     }
 }
 

@@ -10,7 +10,7 @@ use stage_items::{Encoded, Flow, Memory, ModelOptions, Pixels, Recipe, Sample, S
 
 use crate::cache::FeatureCache;
 use crate::encoder::{EncodeError, Encoder};
-use crate::gather::Gather;
+use crate::gather::{self, Gather};
 use crate::onnx::OnnxEncoder;
 use crate::ordered::encode_in_order;
 use crate::vit::VitEncoder;
@@ -38,11 +38,11 @@ options! {
         /// The image encoder: "onnx" (vision_model.onnx of the model folder), "clip" (the checkpoint's ViT), or "auto", the first that is there.
         encoder: EncoderKind = EncoderKind::Auto;
         /// Threads of an "onnx" encoder; 0: one a core.
-        workers: usize = 0, 0..=256;
+        workers: usize = 0, 0..=256 => free;
         /// Pictures in one forward pass of "clip".
         chunk: usize = 32, 1..=4096;
         /// Folder of the feature cache; "": none, pictures are encoded in every epoch.
-        cache: Option<PathBuf> = Some(PathBuf::from(".cache/features"));
+        cache: Option<PathBuf> = Some(PathBuf::from(".cache/features")) => free;
     }
 }
 
@@ -62,6 +62,7 @@ impl StageKind for Encode {
         let model = build.section::<ModelOptions>("model")?;
         let weights = clip_hub::resolve(&model.weights, build.base)?;
         let source = Source::find(&options, &weights, build.run.device.word())?;
+        build.input("the image encoder", source.fingerprint.clone());
         let cache = match &options.cache {
             Some(dir) => Some(open_cache(&build.path(dir), &source.fingerprint, HELD_BYTES, build)?),
             None => None,
@@ -200,7 +201,7 @@ impl Stage<Flow<Pixels>, Flow<Encoded>> for EncodeStage {
             self.encoder = None;
             return replay(plan, cache, pass, &mut emit);
         }
-        let mut gather = self.cache.as_deref().map(Gather::new);
+        let mut gather = self.cache.as_deref().map(|cache| Gather::new(cache, gather::HELD_BYTES));
         let encoder = match &mut self.encoder {
             Some(encoder) => encoder,
             none => none.insert((self.source.open)()?),

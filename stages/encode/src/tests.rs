@@ -17,6 +17,7 @@ use stage_items::{
 use crate::cache::FeatureCache;
 use crate::encoder::{EncodeError, Encoder};
 use crate::entry::{Entry, EntryFault, EntryKey};
+use crate::gather::Gather;
 use crate::stage::{Encode, EncodeStage, Source, open_cache};
 use crate::{OnnxEncoder, VitEncoder};
 
@@ -55,8 +56,6 @@ options! {
         identity: String = String::from("first");
         /// Noted in the recipe.
         recipe: String = String::from("txt");
-        /// Whether the fault of the fourth shard is for good.
-        permanent: bool = true;
     }
 }
 
@@ -135,7 +134,7 @@ impl Stage<Nothing, Flow<Pixels>> for Pictures {
                     output.send(Flow::Sample(leaving))?;
                 }
             }
-            let fault = ShardFault { reason: "cut".into(), permanent: self.0.permanent };
+            let fault = ShardFault { reason: "cut".into() };
             let fault = (shard.number == 3).then_some(fault);
             output.send(Flow::ShardEnd { shard: shard.clone(), samples: count, fault })?;
         }
@@ -378,12 +377,23 @@ fn other_weights_recipes_and_shards_are_told_apart() {
 }
 
 #[test]
-fn shards_that_may_be_better_next_time_are_not_cached() {
+fn a_shard_with_more_than_there_is_room_for_is_not_cached_but_passes() {
     let dir = tempfile::tempdir().unwrap();
-    let seen = run(dir.path(), "passing", "permanent = false", CACHED, "").unwrap();
-    assert_eq!(seen.read, [1, 2, 3]);
-    assert_eq!(seen.encoded, 4 * 8 + 8 + 8);
-    assert!(files(dir.path()).keys().all(|name| !name.starts_with("s-3-")));
+    let cache = FeatureCache::open(dir.path(), dir.path(), "f".into(), 1 << 20).unwrap();
+    let mut gather = Gather::new(&cache, 4000);
+    // Two shards in turn; the second has longer captions.
+    let shard = |number| Arc::new(Shard { number, url: format!("s-{number}.tar"), identity: String::new() });
+    for index in 0..8 {
+        for number in 0..2 {
+            let id = SampleId { shard: shard(number), index, key: format!("{index}").into() };
+            let captions = ["x".repeat(if number == 1 { 1000 } else { 10 })].into();
+            gather.note(&Flow::Sample(Sample { id, captions, work: Work::Done([1.0].into()) }));
+        }
+    }
+    for number in 0..2 {
+        gather.note(&Flow::ShardEnd { shard: shard(number), samples: 8, fault: None });
+    }
+    assert!(cache.has(&shard(0)) && !cache.has(&shard(1)));
 }
 
 #[test]
@@ -420,7 +430,7 @@ fn key() -> EntryKey {
 
 #[test]
 fn an_entry_comes_back_as_it_was() {
-    let fault = Some(ShardFault { reason: "cut at 700".into(), permanent: true });
+    let fault = Some(ShardFault { reason: "cut at 700".into() });
     for (rows, dim, fault) in [(0, 1, None), (0, 1, fault.clone()), (1, 1, None), (3, 256, fault), (40, 7, None)] {
         let entry = Entry { fault, ..entry(rows, dim) };
         let bytes = entry.to_bytes(&key()).unwrap();

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipeline_engine::{Build, SideRun, StageError, Value};
-use stage_items::{Encoded, Flow, Sample, Work};
+use stage_items::{Encoded, Flow, Sample, Shard, Work};
 
 /// N images with their captions and features, in the order of the shards.
 #[derive(Debug, Default)]
 pub struct Pictures {
     /// N keys.
     pub keys: Vec<Arc<str>>,
+    /// N shards.
+    pub shards: Vec<Arc<Shard>>,
     /// N lists of captions.
     pub captions: Vec<Arc<[String]>>,
     /// D.
@@ -51,6 +53,7 @@ impl Pictures {
                 pictures.dim = feature.len();
                 pictures.features.extend_from_slice(&feature);
                 pictures.keys.push(id.key);
+                pictures.shards.push(id.shard);
                 pictures.captions.push(captions);
             }
             Ok(())
@@ -114,7 +117,7 @@ pub fn gather(
         Some(folder) => in_folder(name, folder, wanted, build)?,
         None => {
             let pictures = Pictures::collect(name, images, build)?;
-            let places = in_shards(&pictures, wanted);
+            let places = in_shards(&pictures, wanted)?;
             (pictures, places)
         }
     };
@@ -179,21 +182,45 @@ fn find(folder: &Path, image: &str) -> Option<String> {
         .map(|end| end + &part)
 }
 
-/// Finds images by the keys of samples.
-fn in_shards(pictures: &Pictures, wanted: &[&str]) -> Vec<Option<usize>> {
-    let mut by_key: HashMap<&str, usize> = HashMap::new();
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
+/// A key that is asked about is two pictures.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{wanted}` is asked about, and is one picture in {first} and another in {second}; the keys of pictures that are \
+     asked about must be unique: give fewer shards, or pack them anew"
+)]
+struct TwoPictures {
+    wanted: String,
+    first: String,
+    second: String,
+}
+
+/// Finds images by the keys of samples. The same picture twice under one key is no matter.
+fn in_shards(pictures: &Pictures, wanted: &[&str]) -> Result<Vec<Option<usize>>, TwoPictures> {
+    // The first picture, and one that differs from it.
+    let mut by_key: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
+    let mut by_name = by_key.clone();
     for (index, key) in pictures.keys.iter().enumerate() {
-        by_key.entry(key).or_insert(index);
-        by_name.entry(key.rsplit('/').next().unwrap_or(key)).or_insert(index);
+        let name = key.rsplit('/').next().unwrap_or(key);
+        for (map, word) in [(&mut by_key, &**key), (&mut by_name, name)] {
+            let (first, other) = map.entry(word).or_insert((index, None));
+            if pictures.feature(*first) != pictures.feature(index) {
+                other.get_or_insert(index);
+            }
+        }
     }
+    let shard = |index: usize| pictures.shards.get(index).map_or_else(String::new, |shard| shard.url.clone());
     wanted
         .iter()
         .map(|image| {
             let image = image.trim_start_matches("./");
             let name = image.rfind('/').map_or(0, |slash| slash + 1);
             let stem = &image[..image[name..].find('.').map_or(image.len(), |dot| name + dot)];
-            by_key.get(stem).or_else(|| by_name.get(&stem[name.min(stem.len())..])).copied()
+            match by_key.get(stem).or_else(|| by_name.get(&stem[name.min(stem.len())..])) {
+                Some(&(first, Some(other))) => {
+                    Err(TwoPictures { wanted: image.to_owned(), first: shard(first), second: shard(other) })
+                }
+                found => Ok(found.map(|(first, _)| *first)),
+            }
         })
         .collect()
 }
@@ -251,7 +278,7 @@ mod tests {
         let keys = ["set/1", "2"].map(Arc::from).to_vec();
         let pictures = Pictures { keys, ..Pictures::default() };
         let wanted = ["set/1.jpg", "x/1.tar.jpg", "./2.png", "2", "3.jpg"];
-        assert_eq!(in_shards(&pictures, &wanted), [Some(0), Some(0), Some(1), Some(1), None]);
+        assert_eq!(in_shards(&pictures, &wanted).unwrap(), [Some(0), Some(0), Some(1), Some(1), None]);
     }
 
     #[test]

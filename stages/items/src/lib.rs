@@ -14,4 +14,4 @@ pub mod texts;
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};
 pub use model::{ModelOptions, TextEncoder, TextEncoderHandle, Train};
 pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work};
-pub use texts::{Batch, BatchItem, Captioned, NO_NEIGHBOUR, Paired, Role, TextRoles, Tokens};
+pub use texts::{Batch, BatchItem, Captioned, EveryStep, NO_NEIGHBOUR, Paired, Role, TextRoles, Tokens};

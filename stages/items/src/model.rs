@@ -17,7 +17,7 @@ options! {
     /// `[model]`: the checkpoint to start from.
     pub struct ModelOptions {
         /// A folder with config.json, weights, tokenizer and preprocessor config, one with open_clip_config.json, a file of weights with its config beside it, or hf:owner/name[@revision].
-        weights: PathBuf;
+        weights: PathBuf => free;
         /// Which tower is trained; the image encoder stays frozen.
         train: Train = Train::Text;
     }

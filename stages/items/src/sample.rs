@@ -58,22 +58,13 @@ pub struct Sample<P> {
 }
 
 impl<P> Sample<P> {
-    /// The same sample at another stage of work.
-    pub fn with<Q>(self, work: Work<Q>) -> Sample<Q> {
-        Sample { id: self.id, captions: self.captions, work }
-    }
-
-    /// The same sample, given up by `stage` for `reason`.
-    pub fn skipped<Q>(self, stage: &str, reason: impl Into<Arc<str>>) -> Sample<Q> {
-        self.with(Work::Skipped { stage: stage.into(), reason: reason.into() })
-    }
-
     /// The line of the skip ledger, if the sample is skipped.
     pub fn skip(&self) -> Option<Skip> {
         let Work::Skipped { stage, reason } = &self.work else { return None };
         Some(Skip {
             shard: self.id.shard.url.clone(),
             key: self.id.key.to_string(),
+            index: Some(self.id.index),
             stage: stage.to_string(),
             reason: reason.to_string(),
         })
@@ -91,19 +82,19 @@ impl<P> Sample<P> {
     }
 }
 
-/// Why a shard did not give all its samples.
+/// Why a shard did not give all its samples: it is cut, or no tar. Reading it again would
+/// not help; what may be gone the next time (a server that fails) ends the run instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardFault {
     /// In words.
     pub reason: String,
-    /// Whether it is in the shard itself (cut, no tar), so that reading it again would not help.
-    pub permanent: bool,
 }
 
 impl ShardFault {
     /// The line of the skip ledger: the shard itself, given up by the stage that reads shards.
     pub fn skip(&self, shard: &Shard) -> Skip {
-        Skip { shard: shard.url.clone(), key: String::new(), stage: "shards".into(), reason: self.reason.clone() }
+        let (shard, reason) = (shard.url.clone(), self.reason.clone());
+        Skip { shard, key: String::new(), index: None, stage: "shards".into(), reason }
     }
 }
 

@@ -83,6 +83,11 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextRoles(pub Vec<Role>);
 
+/// Published by a stage that must see the steps at the start of an epoch which a resumed
+/// run has already trained on. It drops them itself; without it they are not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EveryStep;
+
 /// A batch and its texts.
 #[derive(Debug, Clone)]
 pub struct Captioned {

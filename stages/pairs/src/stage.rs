@@ -31,7 +31,7 @@ options! {
     /// Options of the stage `pairs`.
     pub struct PairsOptions {
         /// Where neighbours are searched for: "auto" (a GPU if there is one, else the CPU), "wgpu" (also a software adapter) or "cpu".
-        on: On = On::Auto;
+        on: On = On::Auto => free;
         /// Neighbours an image.
         k: usize = 1, 1..=MAX_K;
         /// Among which images neighbours are searched for.

@@ -31,6 +31,19 @@ pub enum OpenError {
         /// What the server said, with its status, or why it could not be asked.
         fault: String,
     },
+    /// Another version than the one the run began with.
+    #[error(
+        "shard `{url}` changed while the run used it: it was {was}, and is {is}; put the old one back and go on with \
+         --resume, or start anew (--force) with the new one"
+    )]
+    Changed {
+        /// Its name.
+        url: String,
+        /// What told the version that the run began with.
+        was: String,
+        /// What tells the one that is there.
+        is: String,
+    },
 }
 
 /// Opens shards; keeps the connections to their servers.
@@ -44,13 +57,22 @@ impl Opener {
     /// The bytes of a shard.
     ///
     /// # Errors
-    /// [`OpenError`], which names the shard; for a remote one after bounded retries.
+    /// As [`open_identified`](Self::open_identified).
     pub async fn open(&self, shard: &Source) -> Result<ByteStream, OpenError> {
+        Ok(self.open_identified(shard).await?.0)
+    }
+
+    /// The bytes of a shard, and the [`identity`](Self::identity) of what was opened.
+    ///
+    /// # Errors
+    /// [`OpenError`], which names the shard; for a remote one after bounded retries.
+    pub async fn open_identified(&self, shard: &Source) -> Result<(ByteStream, String), OpenError> {
         match &shard.location {
             Location::Local(path) => {
                 let fault = |error| OpenError::File { url: shard.url.clone(), error };
                 let file = tokio::fs::File::open(path).await.map_err(fault)?;
-                Ok(Box::new(BufReader::with_capacity(READ_SIZE, file)))
+                let identity = of_file(&file.metadata().await.map_err(fault)?);
+                Ok((Box::new(BufReader::with_capacity(READ_SIZE, file)), identity))
             }
             #[cfg(feature = "cloud")]
             Location::Remote(url) => self.stores.open(url).await,
@@ -68,9 +90,7 @@ impl Opener {
         match &shard.location {
             Location::Local(path) => {
                 let fault = |error| OpenError::File { url: shard.url.clone(), error };
-                let file = tokio::fs::metadata(path).await.map_err(fault)?;
-                let time = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-                Ok(format!("size={} mtime={}", file.len(), time.unwrap_or_default().as_nanos()))
+                Ok(of_file(&tokio::fs::metadata(path).await.map_err(fault)?))
             }
             #[cfg(feature = "cloud")]
             Location::Remote(url) => self.stores.identity(url).await,
@@ -78,6 +98,11 @@ impl Opener {
             Location::Remote(url) => Err(no_cloud(url)),
         }
     }
+}
+
+fn of_file(file: &std::fs::Metadata) -> String {
+    let time = file.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    format!("size={} mtime={}", file.len(), time.unwrap_or_default().as_nanos())
 }
 
 #[cfg(not(feature = "cloud"))]

@@ -24,7 +24,7 @@ options! {
         /// Samples in the shuffle buffer; 0: samples stay in the order of their shard.
         buffer: usize = 1000, 0..=10_000_000;
         /// Bytes of pictures that the shuffle buffer may hold; more is an error.
-        buffer_bytes: u64 = 2 << 30, 1..=1u64 << 40;
+        buffer_bytes: u64 = 2 << 30, 1..=1u64 << 40 => free;
         /// Extensions of pictures; the first that a sample has is taken.
         images: Vec<String> = ["jpg", "jpeg", "png", "webp"].map(str::to_owned).to_vec();
         /// Where captions are: "txt" (one a line) or "json:FIELD" (a text or a list of texts).

@@ -53,10 +53,11 @@ impl Stores {
         Self { patience, ..Self::default() }
     }
 
-    /// The bytes of an object.
-    pub async fn open(&self, url: &Url) -> Result<ByteStream, OpenError> {
+    /// The bytes of an object, and its identity.
+    pub async fn open(&self, url: &Url) -> Result<(ByteStream, String), OpenError> {
         let (store, path) = self.locate(url)?;
         let got = store.get(&path).await.map_err(|error| fault(url, &error))?;
+        let identity = identity(&got.meta);
         let read = Read {
             url: url.clone(),
             store,
@@ -71,17 +72,13 @@ impl Stores {
             let bytes = read.next().await.map_err(std::io::Error::other)?;
             Ok::<_, std::io::Error>(bytes.map(|bytes| (bytes, read)))
         });
-        Ok(Box::new(StreamReader::new(Box::pin(bytes))))
+        Ok((Box::new(StreamReader::new(Box::pin(bytes))), identity))
     }
 
     /// The tag (or time) and the size of an object.
     pub async fn identity(&self, url: &Url) -> Result<String, OpenError> {
         let (store, path) = self.locate(url)?;
-        let meta = store.head(&path).await.map_err(|error| fault(url, &error))?;
-        Ok(match meta.e_tag {
-            Some(tag) => format!("size={} etag={tag}", meta.size),
-            None => format!("size={} mtime={}", meta.size, meta.last_modified.timestamp()),
-        })
+        Ok(identity(&store.head(&path).await.map_err(|error| fault(url, &error))?))
     }
 
     /// The client for a url and the path to ask it for.
@@ -200,6 +197,13 @@ impl Read {
     }
 }
 
+fn identity(meta: &ObjectMeta) -> String {
+    match &meta.e_tag {
+        Some(tag) => format!("size={} etag={tag}", meta.size),
+        None => format!("size={} mtime={}", meta.size, meta.last_modified.timestamp()),
+    }
+}
+
 fn fault(url: &Url, error: &(dyn std::error::Error + 'static)) -> OpenError {
     OpenError::Remote { url: url.to_string(), fault: message(error) }
 }
@@ -290,7 +294,7 @@ mod tests {
     async fn get(url: &Url) -> (Vec<u8>, Result<(), String>) {
         let mut bytes = Vec::new();
         match stores().open(url).await {
-            Ok(mut stream) => {
+            Ok((mut stream, _)) => {
                 let end = stream.read_to_end(&mut bytes).await.map(drop).map_err(|error| error.to_string());
                 (bytes, end)
             }
@@ -353,6 +357,38 @@ mod tests {
         let (bytes, end) = get(&url).await;
         assert_eq!(bytes, b"0123");
         assert!(end.is_err());
+    }
+
+    /// A server that takes every connection, sends `sent` and is silent for good.
+    fn stall(sent: Vec<u8>) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/d/a%20b.tar", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.write_all(&sent);
+                open.push(stream);
+            }
+        });
+        url.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_server_that_stalls_is_given_up_by_name() {
+        for sent in [Vec::new(), answer("200 OK", TAG, BODY.len(), &BODY[..4])] {
+            let url = stall(sent.clone());
+            let (wait, silence) = (Duration::from_millis(1), Duration::from_millis(200));
+            let stores = Stores::new(Patience { retries: 1, wait, silence });
+            let mut bytes = Vec::new();
+            let error = match stores.open(&url).await {
+                Ok((mut stream, _)) => stream.read_to_end(&mut bytes).await.unwrap_err().to_string(),
+                Err(error) => error.to_string(),
+            };
+            assert!(error.contains(url.as_str()), "{error}");
+            // What came before the silence is never taken for the whole.
+            assert!(bytes.len() <= 4 && sent.is_empty() == bytes.is_empty(), "{bytes:?}");
+        }
     }
 
     #[tokio::test]

@@ -121,7 +121,8 @@ pub struct Samples<R> {
     members: Members<R>,
     rules: Arc<Rules>,
     open: Option<Open>,
-    finished: HashSet<String>,
+    /// Keys that came, as 16 bytes each: a shard may have millions.
+    finished: HashSet<u128>,
     count: u32,
     over: bool,
     fault: Option<Fault>,
@@ -185,7 +186,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
         let mut done = None;
         if self.open.as_ref().is_none_or(|open| open.key != key) {
             done = self.open.take().map(|open| self.close(open));
-            let duplicate = self.finished.contains(key);
+            let duplicate = self.finished.contains(&digest(key));
             self.open = Some(Open { key: key.to_owned(), duplicate, ..Open::default() });
         }
         if let Err(fault) = self.add(member, extension).await {
@@ -225,7 +226,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
     fn close(&mut self, open: Open) -> RawSample {
         let index = self.count;
         self.count += 1;
-        self.finished.insert(open.key.clone());
+        self.finished.insert(digest(&open.key));
         RawSample { key: open.key.clone(), index, content: self.content(open) }
     }
 
@@ -246,6 +247,12 @@ impl<R: AsyncRead + Unpin> Samples<R> {
         };
         Ok(Content { image: image?, extension, captions: captions? })
     }
+}
+
+fn digest(key: &str) -> u128 {
+    let mut bytes = [0; 16];
+    blake3::Hasher::new().update(key.as_bytes()).finalize_xof().fill(&mut bytes);
+    u128::from_le_bytes(bytes)
 }
 
 /// Reads a member's body, if it has one that is small enough.

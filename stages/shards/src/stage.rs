@@ -17,7 +17,7 @@ use crate::open::{OpenError, Opener};
 use crate::options::{ShardsOptions, Split};
 use crate::samples::{RawSample, Rules, Samples};
 use crate::split::Rank;
-use crate::urls::{Source, resolve};
+use crate::urls::{Location, Source, resolve};
 
 /// The kind `shards`.
 #[derive(Debug)]
@@ -89,6 +89,9 @@ impl StageKind for Shards {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("shards").enable_all().build()?;
         let opener = Arc::new(Opener::default());
         let shards = runtime.block_on(look_up(&opener, &sources))?;
+        for shard in &shards {
+            build.input(format!("shard `{}`", shard.url), shard.identity.clone());
+        }
         let plan = ShardPlan { shards, shuffle: options.shuffle, buffer: options.buffer };
         build.services.publish(Arc::new(plan.clone()));
         let sources = sources.into_iter().map(|(_, source)| source).collect();
@@ -159,9 +162,10 @@ impl Reader {
         let shard = &self.plan.shards[position];
         let (sender, mut receiver) = mpsc::channel(AHEAD);
         let (opener, source, rules) = (self.opener.clone(), self.sources[position].clone(), self.rules.clone());
+        let version = shard.identity.clone();
         self.runtime.spawn(async move {
             // A closed channel: the run was stopped, and so is the reading.
-            let _ = read_shard(&opener, &source, rules, &sender).await;
+            let _ = read_shard(&opener, &source, &version, rules, &sender).await;
         });
         loop {
             let waited = self.runtime.block_on(async { tokio::time::timeout(TICK, receiver.recv()).await });
@@ -178,7 +182,7 @@ impl Reader {
                         Some(fault @ Fault::Read { .. }) => {
                             Err(ReadError::Broken { url: shard.url.clone(), fault }.into())
                         }
-                        Some(fault) => Ok((samples, Some(ShardFault { reason: fault.to_string(), permanent: true }))),
+                        Some(fault) => Ok((samples, Some(ShardFault { reason: fault.to_string() }))),
                         None => Ok((samples, None)),
                     };
                 }
@@ -194,14 +198,20 @@ enum Read {
     End { samples: u32, fault: Option<Fault> },
 }
 
-/// Reads one shard into a channel.
+/// Reads one shard into a channel, if it is still the version that the run began with.
 async fn read_shard(
     opener: &Opener,
     source: &Source,
+    version: &str,
     rules: Arc<Rules>,
     sender: &mpsc::Sender<Read>,
 ) -> Result<(), mpsc::error::SendError<Read>> {
-    let stream = match opener.open(source).await {
+    let same = |is: String| {
+        let changed = || OpenError::Changed { url: source.url.clone(), was: version.to_owned(), is: is.clone() };
+        if is == version { Ok(()) } else { Err(changed()) }
+    };
+    let opened = opener.open_identified(source).await.and_then(|(stream, is)| same(is).map(|()| stream));
+    let stream = match opened {
         Ok(stream) => stream,
         Err(error) => return sender.send(Read::Failed(error)).await,
     };
@@ -210,6 +220,12 @@ async fn read_shard(
         sender.send(Read::Sample(sample)).await?;
     }
     let (samples, fault) = samples.finish();
+    // A file may have been written into while it was read; a server sends one version or an error.
+    if let Location::Local(_) = source.location
+        && let Err(error) = opener.identity(source).await.and_then(same)
+    {
+        return sender.send(Read::Failed(error)).await;
+    }
     sender.send(Read::End { samples, fault }).await
 }
 

@@ -9,7 +9,7 @@ options! {
     /// Options of the stage `tokenize`.
     pub struct TokenizeOptions {
         /// Threads that tokenize.
-        workers: usize = 1, 1..=256;
+        workers: usize = 1, 1..=256 => free;
     }
 }
 

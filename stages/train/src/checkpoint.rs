@@ -2,7 +2,7 @@
 //!
 //! A folder `checkpoints/e0003-s000132` (epochs finished, steps of the next one)
 //! holds `weights.safetensors`, `optimizer.safetensors` and `state.json` with the
-//! checksums of both. It is filled beside its place, made durable and renamed, so
+//! checksums of both and of itself. It is filled beside its place, made durable and renamed, so
 //! it is there whole or not at all; what disks do later, the checksums tell.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 const PART: &str = ".part";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Where training stands, and what this epoch's steps have cost so far.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Progress {
     pub position: Position,
     /// Sums over the steps of the unfinished epoch, by name.
     pub losses: BTreeMap<String, f64>,
+    /// Steps of the unfinished epoch that gave no finite loss and were left out.
+    pub left_out: u64,
 }
 
 /// What a checkpoint holds.
@@ -55,8 +57,19 @@ struct State {
     optimizer_steps: u64,
     /// Decimals that read back to the same bits, as text: JSON readers round numbers.
     losses: BTreeMap<String, String>,
+    left_out: u64,
     /// File name to BLAKE3.
     checksums: BTreeMap<String, String>,
+    /// BLAKE3 of all that stands above.
+    seal: String,
+}
+
+impl State {
+    fn sealed(mut self) -> Result<Self, serde_json::Error> {
+        self.seal = String::new();
+        self.seal = blake3::hash(&serde_json::to_vec(&self)?).to_hex().to_string();
+        Ok(self)
+    }
 }
 
 /// The folder `checkpoints`.
@@ -79,6 +92,11 @@ impl Checkpoints {
     pub fn save(&self, progress: &Progress, optimizer: &AdamW) -> Result<PathBuf, TrainError> {
         let name = format!("e{:04}-s{:06}", progress.position.epochs, progress.position.steps);
         let path = self.dir.join(&name);
+        // Written before this run was resumed from it, and nothing was trained since: the same
+        // bytes. To write it again would leave a moment in which there is none.
+        if path.exists() && load(&path).is_ok() {
+            return Ok(path);
+        }
         let part = self.dir.join(format!("{name}{PART}"));
         if part.exists() {
             fs::remove_dir_all(&part).map_err(TrainError::io(&part))?;
@@ -97,12 +115,15 @@ impl Checkpoints {
             total_steps: progress.position.total_steps,
             optimizer_steps: optimizer.steps(),
             losses: progress.losses.iter().map(|(name, sum)| (name.clone(), format!("{sum:?}"))).collect(),
+            left_out: progress.left_out,
             checksums,
+            seal: String::new(),
         };
-        let json = serde_json::to_vec_pretty(&state).map_err(|e| TrainError::io(&part.join(STATE))(e.into()))?;
+        let json = state.sealed().and_then(|state| serde_json::to_vec_pretty(&state));
+        let json = json.map_err(|e| TrainError::io(&part.join(STATE))(e.into()))?;
         write_durably(&part.join(STATE), &json)?;
         sync_folder(&part)?;
-        // Only a torn one, or one that is written again after a resume from before it.
+        // Only a torn one: it is written again after a resume from before it.
         if path.exists() {
             fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
         }
@@ -117,18 +138,47 @@ impl Checkpoints {
         Ok(path)
     }
 
+    /// Removes what a kill left half-written.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn tidy(&self) -> Result<(), TrainError> {
+        if !self.dir.exists() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.dir).map_err(TrainError::io(&self.dir))? {
+            let path = entry.map_err(TrainError::io(&self.dir))?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(PART));
+            if name.is_some_and(|name| place(name).is_some()) {
+                fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The newest whole checkpoint; those that are not whole are passed over with a warning.
     ///
     /// # Errors
-    /// When the folder cannot be read. That there is none is no error.
+    /// When the folder cannot be read, or there are checkpoints but none is whole. That there
+    /// are none is no error: the run was killed before its first one.
     pub fn newest(&self) -> Result<Option<Loaded>, TrainError> {
-        for (_, path) in self.list()?.into_iter().rev() {
-            match load(&path) {
+        let all = self.list()?;
+        let mut last = None;
+        for (_, path) in all.iter().rev() {
+            match load(path) {
                 Ok(loaded) => return Ok(Some(loaded)),
-                Err(error) => tracing::warn!("passed over, because it is not whole: {error}"),
+                Err(error) => {
+                    tracing::warn!("passed over, because it is not whole: {error}");
+                    last.get_or_insert(error);
+                }
             }
         }
-        Ok(None)
+        match last {
+            Some(newest) => {
+                Err(TrainError::NoneWhole { dir: self.dir.clone(), count: all.len(), newest: Box::new(newest) })
+            }
+            None => Ok(None),
+        }
     }
 
     /// Folders with the name of a checkpoint, oldest first.
@@ -208,9 +258,15 @@ fn pack(views: Views<'_>) -> Result<Vec<u8>, String> {
 fn load(path: &Path) -> Result<Loaded, TrainError> {
     let torn = |message: String| TrainError::Checkpoint { path: path.to_owned(), message };
     let read = |name: &str| fs::read(path.join(name)).map_err(TrainError::io(&path.join(name)));
-    let state: State = serde_json::from_slice(&read(STATE)?).map_err(|e| torn(format!("{STATE}: {e}")))?;
-    if state.format != FORMAT {
-        return Err(torn(format!("has format {}, this program reads {FORMAT}", state.format)));
+    let json: serde_json::Value = serde_json::from_slice(&read(STATE)?).map_err(|e| torn(format!("{STATE}: {e}")))?;
+    if json["format"] != FORMAT {
+        return Err(torn(format!("has format {}, this program reads {FORMAT}", json["format"])));
+    }
+    let state: State = serde_json::from_value(json).map_err(|e| torn(format!("{STATE}: {e}")))?;
+    let seal = state.seal.clone();
+    let state = state.sealed().map_err(|e| torn(format!("{STATE}: {e}")))?;
+    if state.seal != seal {
+        return Err(torn(format!("{STATE} does not have the checksum that it says")));
     }
     let checked = |name: &str| {
         let bytes = read(name)?;
@@ -257,7 +313,7 @@ fn load(path: &Path) -> Result<Loaded, TrainError> {
     let position = Position { epochs: state.epochs, steps: state.steps, total_steps: state.total_steps };
     Ok(Loaded {
         path: path.to_owned(),
-        progress: Progress { position, losses: losses.collect::<Result<_, _>>()? },
+        progress: Progress { position, losses: losses.collect::<Result<_, _>>()?, left_out: state.left_out },
         optimizer_steps: state.optimizer_steps,
         parameters,
     })
@@ -312,7 +368,11 @@ mod tests {
 
     fn at(epochs: u32, steps: u64) -> Progress {
         let losses = [("all".to_owned(), 0.1 + 0.2), ("twin".to_owned(), 1e-300 / 3.0)].into();
-        Progress { position: Position { epochs, steps, total_steps: u64::from(epochs) * 10 + steps }, losses }
+        Progress {
+            position: Position { epochs, steps, total_steps: u64::from(epochs) * 10 + steps },
+            losses,
+            left_out: steps / 3,
+        }
     }
 
     fn names(checkpoints: &Checkpoints) -> Vec<String> {
@@ -389,6 +449,19 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        assert!(checkpoints.newest().unwrap().is_none());
+        let error = checkpoints.newest().unwrap_err().to_string();
+        assert!(error.contains("none of the 1 checkpoints") && error.contains("checksum"), "{error}");
+        assert!(error.contains("--force"), "{error}");
+    }
+
+    #[test]
+    fn one_changed_digit_of_the_state_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path().to_owned(), 1);
+        let path = checkpoints.save(&at(1, 7), &trained()).unwrap().join(STATE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"steps\": 7", "\"steps\": 8")).unwrap();
+        let error = checkpoints.newest().unwrap_err().to_string();
+        assert!(error.contains("state.json does not have the checksum"), "{error}");
     }
 }

@@ -35,7 +35,8 @@ pub enum TrainError {
     /// The loss or its gradient is no number any more.
     #[error(
         "{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}; the weights are as they were before \
-         this step. {checkpoint}. A lower train.lr, or train.clip_norm = 1.0, may help"
+         this step. {checkpoint}. All its samples are in not-finite.jsonl. A lower train.lr, or \
+         train.clip_norm = 1.0, may help; train.on_not_finite = \"skip\" leaves such steps out"
     )]
     NotFinite {
         /// `the loss` or `the norm of the gradient`.
@@ -76,6 +77,32 @@ pub enum TrainError {
         path: PathBuf,
         /// What is wrong.
         message: String,
+    },
+    /// There are checkpoints, but none can be used.
+    #[error(
+        "none of the {count} checkpoints in {} is whole, the newest because of: {newest}; put them back from a copy, \
+         or start the run anew with --force",
+        .dir.display()
+    )]
+    NoneWhole {
+        /// The folder they are in.
+        dir: PathBuf,
+        /// How many there are.
+        count: usize,
+        /// What is wrong with the newest.
+        newest: Box<TrainError>,
+    },
+    /// Every step of an epoch gave a loss that is no number.
+    #[error(
+        "none of the {steps} steps of epoch {epoch} gave a finite loss: nothing was learned. {checkpoint}. A lower train.lr may help"
+    )]
+    NothingFinite {
+        /// Counted from 1.
+        epoch: u32,
+        /// Steps of the epoch.
+        steps: u64,
+        /// The last good checkpoint, in words.
+        checkpoint: String,
     },
     /// The device failed.
     #[error("the device failed: {0}")]

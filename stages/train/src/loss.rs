@@ -136,6 +136,8 @@ const TWINS: &str = "set captions.generator = \"twins\", or train.w_twin = 0.0 a
 ///   arXiv 2103.00020, figure 3). With `hard_negatives` each image's false twins
 ///   join the B captions it chooses among, as in NegCLIP (arXiv 2210.01936,
 ///   section 4), but only for the image itself: of another image they may be true.
+///   Items with the same number in `same` show the same image (a data set may have
+///   several captions of it): they are not held against each other.
 /// * `twin`: the cross-entropy of choosing the true one of each pair,
 ///   `softplus((s_false - s_true) / twin_temperature)`, the mean over all pairs.
 ///   With `across` the pairs are all true texts of an image with all its false
@@ -152,6 +154,7 @@ const TWINS: &str = "set captions.generator = \"twins\", or train.w_twin = 0.0 a
 pub fn contrast(
     texts: Tensor<2>,
     images: Tensor<2>,
+    same: &[u32],
     twins: &Twins,
     start: Option<Tensor<2>>,
     turns: Option<Tensor<2>>,
@@ -174,14 +177,18 @@ pub fn contrast(
         positive = positive.iter().flat_map(|&yes| negative.iter().map(move |_| yes)).collect();
     }
 
-    let same: Vec<u32> = (0..count as u32).collect();
-    let logits = captions.clone().matmul(images.transpose());
+    let own_image: Vec<u32> = (0..count as u32).collect();
+    let mut logits = captions.clone().matmul(images.transpose());
+    if let Some(apart) = apart(same) {
+        let apart = Tensor::from_data(TensorData::new(apart, [count, count]), &logits.device().clone().inner());
+        logits = logits + apart * settings.temperature;
+    }
     let mut choices = logits.clone().transpose();
     if settings.hard_negatives && !negative.is_empty() {
         choices = Tensor::cat(vec![choices, columns(negative)], 1);
     }
-    let text_to_image = cross_entropy(logits / settings.temperature, &same);
-    let image_to_text = cross_entropy(choices / settings.temperature, &same);
+    let text_to_image = cross_entropy(logits / settings.temperature, &own_image);
+    let image_to_text = cross_entropy(choices / settings.temperature, &own_image);
     let mut terms =
         vec![Term { name: "caption", weight: settings.caption, value: (text_to_image + image_to_text) * 0.5 }];
     if !positive.is_empty() {
@@ -202,6 +209,14 @@ pub fn contrast(
         terms.push(Term { name: "turn", weight: settings.turn, value: turned });
     }
     Loss(terms)
+}
+
+/// B x B: what takes item k out of the choices of item i, 0 or minus more than any logit;
+/// `None` when no two items show the same image.
+fn apart(same: &[u32]) -> Option<Vec<f32>> {
+    let twice = |(i, j): (usize, usize)| i != j && same[i] == same[j];
+    let pairs = || (0..same.len()).flat_map(|i| (0..same.len()).map(move |j| (i, j)));
+    pairs().any(twice).then(|| pairs().map(|pair| if twice(pair) { -1e9 } else { 0.0 }).collect())
 }
 
 /// Rows of length 1. A row of zeros stays one.
@@ -324,9 +339,44 @@ mod tests {
             let twins = Twins::find(&[&roles[..], &things].concat(), &settings).unwrap();
             let start = Some(normalised(tensor(&start, d)));
             let turns = Some(tensor(&turns, d));
-            let loss = contrast(tensor(&texts, d), normalised(tensor(&images, d)), &twins, start, turns, &settings);
+            let images = normalised(tensor(&images, d));
+            let loss = contrast(tensor(&texts, d), images, &[0, 1, 2, 3], &twins, start, turns, &settings);
             let found: f32 = loss.total().unwrap().into_scalar();
             assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+
+    #[test]
+    fn items_of_one_image_are_not_held_against_each_other() {
+        let (b, d) = (4, 6);
+        let mut rng = rng(7);
+        let (texts, mut images) = (random(b, d, &mut rng), random(b, d, &mut rng));
+        images.copy_within(0..d, 2 * d);
+        let (t, v) = (unit(&texts, d), unit(&images, d));
+        let settings = Contrast {
+            temperature: 0.1,
+            twin_temperature: 0.1,
+            caption: 1.0,
+            twin: 0.0,
+            keep: 0.0,
+            turn: 0.0,
+            hard_negatives: false,
+            across: false,
+        };
+        let twins = Twins::find(&[Role::Original], &settings).unwrap();
+        for same in [[0, 1, 0, 3], [0, 1, 2, 3]] {
+            let mut expected = 0.0;
+            for i in 0..b {
+                let others: Vec<usize> = (0..b).filter(|&j| j == i || same[j] != same[i]).collect();
+                let own = others.iter().position(|&j| j == i).unwrap();
+                let images: Vec<f64> = others.iter().map(|&j| dot(&t[i], &v[j])).collect();
+                let captions: Vec<f64> = others.iter().map(|&j| dot(&t[j], &v[i])).collect();
+                expected += (surprise(&images, own, 0.1) + surprise(&captions, own, 0.1)) / (2 * b) as f64;
+            }
+            let images = normalised(tensor(&images, d));
+            let loss = contrast(tensor(&texts, d), images, &same, &twins, None, None, &settings);
+            let found: f32 = loss.total().unwrap().into_scalar();
+            assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{same:?}: {found} {expected}");
         }
     }
 
@@ -345,7 +395,8 @@ mod tests {
         let twins = Twins::find(&[Role::Original, Role::True(0), Role::False(0)], &settings).unwrap();
         // The false text is the image, the true one its opposite.
         let texts = tensor(&[1.0, 0.0, -1.0, 0.0, 1.0, 0.0], 2).autodiff().require_grad();
-        let loss = contrast(texts.clone(), tensor(&[1.0, 0.0], 2), &twins, None, None, &settings).total().unwrap();
+        let loss = contrast(texts.clone(), tensor(&[1.0, 0.0], 2), &[0], &twins, None, None, &settings);
+        let loss = loss.total().unwrap();
         let gradients = loss.backward();
         let value: f32 = loss.into_scalar();
         assert!((value - 2000.0).abs() < 1.0, "{value}");

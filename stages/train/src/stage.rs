@@ -4,12 +4,13 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clip::checkpoint::Tower;
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
 use pipeline_engine::{
     Build, Built, Inlet, LastCheckpoint, Measurement, Nothing, Options, Outlet, Pass, Phase, Position, Received,
     RunDir, Stage, StageError, StageKind, choice, options,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use stage_items::{ModelOptions, ShardPlan, TextEncoderHandle, TextRoles, Tokens};
 
 use crate::checkpoint::{Checkpoints, Progress};
@@ -40,6 +41,16 @@ choice! {
         Packed = "packed",
         /// Packed, and what texts have in common from their start on is there once.
         Tree = "tree",
+    }
+}
+
+choice! {
+    /// What becomes of a step whose loss or gradient is no number.
+    pub enum OnNotFinite {
+        /// It ends the run.
+        Stop = "stop",
+        /// It is left out and written down.
+        Skip = "skip",
     }
 }
 
@@ -89,9 +100,12 @@ options! {
         /// The gradient is scaled down to this norm; 0: it is left as it is.
         clip_norm: f64 = 0.0, 0.0..=1e9;
         /// Steps between two checkpoints; 0: only at the end of an epoch.
-        checkpoint_steps: u64 = 0;
+        checkpoint_steps: u64 = 0 => free;
         /// How many checkpoints are kept.
-        keep: usize = 2, 1..=1_000_000;
+        keep: usize = 2, 1..=1_000_000 => free;
+        /// A step whose loss or gradient is NaN or infinite ends the run ("stop"), or is left
+        /// out ("skip"). Either way its samples are written to not-finite.jsonl.
+        on_not_finite: OnNotFinite = OnNotFinite::Stop;
         /// How texts lie in memory: "padded", "packed", or "tree", which computes
         /// what texts have in common from their start on once. The result is the same.
         layout: TextLayout = TextLayout::Packed;
@@ -99,7 +113,7 @@ options! {
         /// result is the same, for less memory and a second forward pass.
         chunk: usize = 0;
         /// Steps between two lines of the log; 0: none.
-        log_every: u64 = 20;
+        log_every: u64 = 20 => free;
     }
 }
 
@@ -154,6 +168,10 @@ impl StageKind for TrainKind {
     fn build(options: TrainOptions, build: &mut Build<'_>) -> Result<Built<Tokens, Nothing>, StageError> {
         Ok(Built::Stage(Box::new(Training::build(options, build)?)))
     }
+
+    fn paced_by_epochs(options: &TrainOptions) -> bool {
+        options.schedule != Shape::Constant
+    }
 }
 
 /// The stage: a trainer, and what surrounds it.
@@ -184,6 +202,7 @@ impl Training {
         if !start.text_config()?.projected {
             return Err(TrainError::NoProjection(start.dir().to_owned()).into());
         }
+        build.input("the text tower's weights", start.fingerprint(Tower::Text));
         let (device, words) = clip::device::pick(build.run.device.word())?;
         let tower = TextTower::load(&start, &device)?;
         let tokenizer = Tokenizer::open(start.dir())?.with_context(tower.config().max_position_embeddings);
@@ -213,8 +232,9 @@ impl Training {
     }
 
     fn resume(&mut self, from: &Checkpoints, build: &Build<'_>) -> Result<(), StageError> {
+        from.tidy()?;
         let Some(loaded) = from.newest()? else {
-            tracing::warn!("there is no whole checkpoint to resume from; training starts anew");
+            tracing::warn!("the run was stopped before its first checkpoint; training starts at the beginning");
             return Ok(());
         };
         let (path, position) = (loaded.path, loaded.progress.position);
@@ -243,25 +263,23 @@ impl Training {
         let lr = self.schedule.lr(pass.epoch, position.total_steps);
         let draw = pass.draw("train.labels").number(batch.step);
         let began = Instant::now();
-        let step = self.trainer.step(tokens, lr, draw).map_err(|no_step| match no_step {
-            NoStep::Failed(error) => error,
-            NoStep::NotFinite(what, value) => TrainError::NotFinite {
-                what,
-                value,
-                epoch: pass.epoch,
-                step: batch.step,
-                keys: first_keys(tokens),
-                checkpoint: match &self.last_checkpoint {
-                    Some(path) => format!("The last good checkpoint is {path}"),
-                    None => "There is no checkpoint yet".into(),
-                },
-            },
-        })?;
+        let step = match self.trainer.step(tokens, lr, draw) {
+            Ok(step) => Some(step),
+            Err(NoStep::Failed(error)) => return Err(error.into()),
+            Err(NoStep::NotFinite(what, value)) => {
+                self.not_finite(pass, tokens, what, value)?;
+                None
+            }
+        };
+        self.progress.position.steps += 1;
+        self.progress.position.total_steps += 1;
+        let Some(step) = step else {
+            self.progress.left_out += 1;
+            return Ok(());
+        };
         for (name, value) in &step.losses {
             *self.progress.losses.entry((*name).to_owned()).or_default() += value;
         }
-        self.progress.position.steps += 1;
-        self.progress.position.total_steps += 1;
         let mut at = began;
         for (name, time) in [("forward", step.forward), ("backward", step.backward), ("update", step.update)] {
             pass.meter.part(name, at, time);
@@ -274,9 +292,43 @@ impl Training {
         Ok(())
     }
 
+    /// Writes the samples of a step that cannot be made down; ends the run unless such steps are skipped.
+    fn not_finite(&self, pass: &Pass<'_>, tokens: &Tokens, what: &'static str, value: f64) -> Result<(), StageError> {
+        let (epoch, step) = (pass.epoch, tokens.batch.step);
+        if let Some(dir) = &self.dir {
+            let items = tokens.batch.items.iter();
+            let samples: Vec<Value> = items.map(|item| json!({"shard": &*item.shard, "key": &*item.key})).collect();
+            let line = json!({
+                "epoch": epoch, "step": step, "what": what, "value": value.to_string(), "samples": samples,
+            });
+            dir.append("not-finite.jsonl", &[line])?;
+        }
+        let keys = first_keys(tokens);
+        if self.options.on_not_finite == OnNotFinite::Skip {
+            tracing::warn!("{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}: it is left out");
+            pass.meter.note("steps left out, not finite", 1);
+            return Ok(());
+        }
+        let checkpoint = self.last_good();
+        Err(TrainError::NotFinite { what, value, epoch, step, keys, checkpoint }.into())
+    }
+
+    /// The last checkpoint, in words.
+    fn last_good(&self) -> String {
+        match &self.last_checkpoint {
+            Some(path) => format!("The last good checkpoint is {path}"),
+            None => "There is no checkpoint yet".into(),
+        }
+    }
+
     /// Writes the loss of the epoch down and counts it as finished.
     fn end_epoch(&mut self, pass: &Pass<'_>) -> Result<(), StageError> {
         let position = self.progress.position;
+        let made = position.steps - self.progress.left_out;
+        if made == 0 {
+            let (epoch, steps, checkpoint) = (pass.epoch, position.steps, self.last_good());
+            return Err(TrainError::NothingFinite { epoch, steps, checkpoint }.into());
+        }
         let measurement = |(name, sum): (&String, &f64)| Measurement {
             phase: Phase::Epoch,
             epoch: pass.epoch,
@@ -284,10 +336,10 @@ impl Training {
             eval: "train".into(),
             metric: "loss".into(),
             part: name.clone(),
-            value: sum / position.steps as f64,
+            value: sum / made as f64,
             low: None,
             high: None,
-            n: position.steps,
+            n: made,
         };
         if let Some(dir) = &self.dir {
             let mut lines: Vec<Measurement> = self.progress.losses.iter().map(measurement).collect();
@@ -300,6 +352,7 @@ impl Training {
             dir.append("results.jsonl", &lines)?;
         }
         self.progress.losses.clear();
+        self.progress.left_out = 0;
         self.progress.position = Position { epochs: pass.epoch, steps: 0, total_steps: position.total_steps };
         Ok(())
     }

@@ -273,7 +273,8 @@ impl Trainer {
                         turns = Some(self.turns(start, tokens)?);
                     }
                 }
-                Ok(loss::contrast(texts, images, &twins, kept, turns, &settings))
+                let same: Vec<u32> = tokens.batch.items.iter().map(|item| item.image).collect();
+                Ok(loss::contrast(texts, images, &same, &twins, kept, turns, &settings))
             }
         }
     }

@@ -22,6 +22,8 @@ options! {
         twins: bool = false;
         /// From this step of epoch 2 on, features are no numbers.
         poison: u64 = 1 << 60;
+        /// For so many steps.
+        poisoned: u64 = 1 << 60;
     }
 }
 
@@ -47,7 +49,7 @@ impl Stage<Nothing, Tokens> for Toy {
         let roles = if self.0.twins { &TWINS[..] } else { &TNG[..] };
         for step in pass.skip_steps..self.0.steps {
             let mut tokens = batch(5, roles, pass.epoch, step, pass.draw("toy").number(step));
-            if pass.epoch == 2 && step >= self.0.poison {
+            if pass.epoch == 2 && step >= self.0.poison && step - self.0.poison < self.0.poisoned {
                 tokens.batch.features = vec![f32::NAN; 5 * DIM].into();
             }
             output.send(tokens)?;
@@ -201,9 +203,50 @@ fn the_loss_of_each_epoch_is_written_down() {
 fn a_loss_that_is_no_number_is_told_in_full() {
     let dir = tempfile::tempdir().unwrap();
     let message = run(dir.path(), false, "poison = 2", "", 0).unwrap_err().to_string();
-    for part in ["the loss is NaN", "step 2 of epoch 2", "toy/2-2-0, toy/2-2-1", "e0001-s000000", "train.lr"] {
+    for part in [
+        "the loss is NaN",
+        "step 2 of epoch 2",
+        "toy/2-2-0, toy/2-2-1",
+        "e0001-s000000",
+        "train.lr",
+        "not-finite.jsonl",
+    ] {
         assert!(message.contains(part), "{message}");
     }
+}
+
+#[test]
+fn a_step_that_is_no_number_can_be_left_out() {
+    let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (toy, train) = ("poison = 1\npoisoned = 1", "on_not_finite = \"skip\"\ncheckpoint_steps = 1\nkeep = 20");
+    run(whole.path(), false, toy, train, 0).unwrap();
+    let lines = String::from_utf8(file(whole.path(), "not-finite.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(lines.trim()).unwrap();
+    assert_eq!(
+        (line["epoch"].as_u64(), line["step"].as_u64(), line["value"].as_str()),
+        (Some(2), Some(1), Some("NaN"))
+    );
+    assert_eq!(line["samples"].as_array().unwrap().len(), 5, "every sample is named");
+    assert_eq!(line["samples"][4]["key"], "toy/2-1-4");
+    let loss = |dir: &Path| {
+        let text = String::from_utf8(file(dir, "results.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        lines.filter(|line| line["eval"] == "train" && line["epoch"] == 2).collect::<Vec<_>>()
+    };
+    assert_eq!(loss(whole.path())[0]["n"], 3, "the mean is over the steps that were made");
+
+    // Resumed behind it, the count of what was left out is not lost.
+    run(cut.path(), false, toy, train, 3).unwrap_err();
+    let later = ["e0002-s000000", "e0002-s000001", "e0001-s000003"];
+    later.iter().for_each(|name| drop(std::fs::remove_dir_all(cut.path().join("run/checkpoints").join(name))));
+    assert!(cut.path().join("run/checkpoints/e0001-s000002").exists());
+    run(cut.path(), true, toy, train, 0).unwrap();
+    assert_eq!(loss(whole.path()), loss(cut.path()));
+    assert!(file(whole.path(), "export/model.safetensors") == file(cut.path(), "export/model.safetensors"));
+
+    let all = tempfile::tempdir().unwrap();
+    let message = run(all.path(), false, "poison = 0", "on_not_finite = \"skip\"", 0).unwrap_err().to_string();
+    assert!(message.contains("none of the 4 steps of epoch 2") && message.contains("e0001-s000000"), "{message}");
 }
 
 #[test]

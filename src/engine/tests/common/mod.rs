@@ -225,6 +225,10 @@ impl Stage<Number, Nothing> for Drain {
         self.whole += 1;
         Ok(())
     }
+
+    fn subject(&self) -> Option<Arc<dyn std::any::Any + Send + Sync>> {
+        Some(Arc::new(()))
+    }
 }
 
 /// What the sink of test `tag` got in `epoch`, if the epoch was whole.
@@ -295,6 +299,34 @@ impl StageKind for Spell {
     }
 }
 
+options! {
+    /// Options of `burst`.
+    pub struct BurstOptions {
+        /// Panics while it is built; else while it measures.
+        early: bool = false;
+    }
+}
+
+/// A probe that panics.
+pub struct Burst;
+
+impl ProbeKind for Burst {
+    const KIND: &'static str = "burst";
+    const ABOUT: &'static str = "panics";
+    type Options = BurstOptions;
+
+    fn build(options: BurstOptions, _: &str, _: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
+        assert!(!options.early, "built badly");
+        Ok(Box::new(Self))
+    }
+}
+
+impl Probe for Burst {
+    fn measure(&mut self, _: &(dyn std::any::Any + Send + Sync), _: &Moment) -> Result<Vec<Measurement>, StageError> {
+        panic!("no measure")
+    }
+}
+
 pub fn registry() -> Arc<Registry> {
     let preset =
         Preset { name: "wide", about: "more workers", settings: &[("stage.square.workers", "3"), ("run.seed", "9")] };
@@ -306,6 +338,7 @@ pub fn registry() -> Arc<Registry> {
             .stage::<Replay>()
             .stage::<Sink>()
             .stage::<Spell>()
+            .probe::<Burst>()
             .preset_of(preset),
     )
 }
@@ -327,7 +360,10 @@ pub fn run(tag: &str, text: &str) -> Ran {
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let dir = RunDir::open(&folder.path().join(tag), false, false).unwrap();
-    let pipeline = Pipeline::build(plan, &registry, dir, "test", false).unwrap();
+    let pipeline = match Pipeline::build(plan, &registry, dir, "test", false) {
+        Ok(pipeline) => pipeline,
+        Err(error) => return Ran { result: Err(error), from: Vec::new() },
+    };
     let mut from = Vec::new();
     let result = pipeline.run(&mut |event| {
         if let Event::EpochStarted { from: stage, .. } = event {
