@@ -187,7 +187,7 @@ fn the_loss_of_each_epoch_is_written_down() {
     run(dir.path(), false, "twins = true", "loss = \"contrast\"", 0).unwrap();
     let text = String::from_utf8(file(dir.path(), "results.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let losses: Vec<_> = lines.iter().filter(|line| line["eval"] == "train").collect();
+    let losses: Vec<_> = lines.iter().filter(|line| line["eval"] == "train" && line["metric"] == "loss").collect();
     let parts: Vec<&str> = losses.iter().take(3).map(|line| line["part"].as_str().unwrap()).collect();
     assert_eq!(parts, ["all", "caption", "twin"]);
     for (index, line) in losses.iter().enumerate() {

@@ -261,6 +261,12 @@ impl<'a> Run<'a> {
     fn end(&self) -> Result<End> {
         let mut files = BTreeMap::new();
         read_all(&self.dir().join("export"), "export", &mut files)?;
+        // The card ends with the configuration, in which the run's name and its workers differ.
+        if let Some(card) = files.get_mut("export/MODEL_CARD.md") {
+            let text = String::from_utf8_lossy(card).into_owned();
+            let (scores, _) = text.split_once("## Configuration").context("a model card has its configuration")?;
+            *card = scores.as_bytes().to_vec();
+        }
         let newest = self.paths().into_iter().filter(|path| path.starts_with('e') && path.contains("-s")).max();
         let newest = newest.context("a finished run has a checkpoint")?;
         read_all(&self.dir().join("checkpoints").join(&newest), &newest, &mut files)?;
