@@ -169,16 +169,10 @@ trait Sample: Copy + Default {
     fn add(self, sum: Self::Sum, weight: Self::Weight) -> Self::Sum;
     fn finish(sum: Self::Sum) -> Self;
 
-    /// Mixes the pixels of N channels along each row: `[rows, mix.len(), N]` from `[rows, _, N]`.
+    /// Mixes the pixels of N channels along each row: `[rows, mix.len(), N]` from `[rows, width, N]`.
     #[inline(always)]
-    fn mix_rows<'a, const N: usize>(
-        out: &mut [Self],
-        sources: impl Iterator<Item = &'a [Self]>,
-        mix: &Mix<Self::Weight>,
-    ) where
-        Self: 'a,
-    {
-        for (out, source) in out.chunks_exact_mut(mix.spans.len() * N).zip(sources) {
+    fn mix_rows<const N: usize>(out: &mut [Self], source: &[Self], width: usize, mix: &Mix<Self::Weight>) {
+        for (out, source) in out.chunks_exact_mut(mix.spans.len() * N).zip(source.chunks_exact(width * N)) {
             for (out, (first, weights)) in out.chunks_exact_mut(N).zip(mix.iter()) {
                 let mut sums = [Self::ZERO; N];
                 for (pixel, weight) in source[first * N..].chunks_exact(N).zip(weights) {
@@ -194,8 +188,12 @@ trait Sample: Copy + Default {
     }
 }
 
-/// Numbers of a widest vector.
-const LANES: usize = 16;
+/// Numbers of a vector along a row: two pixels of three channels, which wastes few taps.
+const LANES: usize = 8;
+/// Rows that are mixed at a time.
+const ROWS: usize = 4;
+/// Columns that are summed at a time, so that the sums stay in registers.
+const COLUMNS: usize = 32;
 
 /// Fixed point: 8 bits for the value and 2 for overshoot leave 22 of 32.
 impl Sample for u8 {
@@ -214,13 +212,16 @@ impl Sample for u8 {
         (sum >> 22).clamp(0, 255) as u8
     }
 
-    /// A vector of as many whole pixels as fit at a time, each channel with its pixel's weight;
-    /// sums of whole numbers are the same in any order.
+    /// A vector of as many whole pixels as fit at a time, each channel with its pixel's weight, for
+    /// some rows that share the weights; sums of whole numbers are the same in any order.
+    ///
+    /// Plain loops over arrays: what an iterator's adaptor leaves as a call is compiled without the
+    /// vectors of [`wide`].
     #[inline(always)]
-    fn mix_rows<'a, const N: usize>(out: &mut [u8], sources: impl Iterator<Item = &'a [u8]>, mix: &Mix<i32>) {
+    fn mix_rows<const N: usize>(out: &mut [u8], source: &[u8], width: usize, mix: &Mix<i32>) {
         let pixels = LANES / N;
         let steps = mix.stride.div_ceil(pixels);
-        let mut lanes = vec![[0; LANES]; mix.spans.len() * steps];
+        let mut lanes = vec![[0i32; LANES]; mix.spans.len() * steps];
         for (lanes, (_, weights)) in lanes.chunks_exact_mut(steps).zip(mix.iter()) {
             for (lanes, weights) in lanes.iter_mut().zip(weights.chunks(pixels)) {
                 for (lanes, weight) in lanes.chunks_exact_mut(N).zip(weights) {
@@ -228,24 +229,40 @@ impl Sample for u8 {
                 }
             }
         }
-        // Behind the end of the row weights are 0.
-        let mut row = Vec::new();
-        for (out, source) in out.chunks_exact_mut(mix.spans.len() * N).zip(sources) {
-            row.clear();
-            row.extend_from_slice(source);
-            row.resize(source.len() + steps * LANES, 0);
-            let spans = mix.spans.iter().zip(lanes.chunks_exact(steps));
-            for (out, ((first, _), lanes)) in out.chunks_exact_mut(N).zip(spans) {
-                let mut sums = [0; LANES];
-                let samples = row[first * N..].windows(LANES).step_by(pixels * N);
-                for (weights, samples) in lanes.iter().zip(samples) {
-                    for ((sum, sample), weight) in sums.iter_mut().zip(samples).zip(weights) {
-                        *sum += i32::from(*sample) * weight;
+        let (row, out_row) = (width * N, mix.spans.len() * N);
+        // Behind the end of a row weights are 0.
+        let padded = row + steps * LANES;
+        let mut rows = vec![0u8; ROWS * padded];
+        let mut sums = vec![[[0i32; LANES]; ROWS]; mix.spans.len()];
+        for (out, source) in out.chunks_mut(ROWS * out_row).zip(source.chunks(ROWS * row)) {
+            for (to, from) in rows.chunks_exact_mut(padded).zip(source.chunks_exact(row)) {
+                to[..row].copy_from_slice(from);
+            }
+            for (place, kept) in sums.iter_mut().enumerate() {
+                let (first, count) = mix.spans[place];
+                let mut sums = [[0i32; LANES]; ROWS];
+                let mut at = first * N;
+                for weights in &lanes[place * steps..][..count.div_ceil(pixels)] {
+                    for r in 0..ROWS {
+                        let mut samples = [0u8; LANES];
+                        samples.copy_from_slice(&rows[r * padded + at..][..LANES]);
+                        for lane in 0..LANES {
+                            sums[r][lane] += i32::from(samples[lane]) * weights[lane];
+                        }
                     }
+                    at += pixels * N;
                 }
-                for (channel, out) in out.iter_mut().enumerate() {
-                    let sum: i32 = sums.iter().skip(channel).step_by(N).take(pixels).sum();
-                    *out = Self::finish(Self::ZERO + sum);
+                *kept = sums;
+            }
+            for (r, out) in out.chunks_exact_mut(out_row).enumerate() {
+                for (out, sums) in out.chunks_exact_mut(N).zip(&sums) {
+                    for channel in 0..N {
+                        let mut sum = Self::ZERO;
+                        for pixel in 0..pixels {
+                            sum += sums[r][pixel * N + channel];
+                        }
+                        out[channel] = Self::finish(sum);
+                    }
                 }
             }
         }
@@ -313,26 +330,36 @@ fn two_passes<S: Sample, const N: usize>(source: &[S], filter: Filter, x: Axis, 
 
     let row = x.count as usize * N;
     let mut rows = vec![S::default(); (bottom - top) * row];
-    let sources = source.chunks_exact(x.source as usize * N).skip(top);
+    let width = x.source as usize;
     wide(
         #[inline(always)]
-        || S::mix_rows::<N>(&mut rows, sources, &horizontal),
+        || S::mix_rows::<N>(&mut rows, &source[top * width * N..bottom * width * N], width, &horizontal),
     );
 
     let mut out = vec![S::default(); y.count as usize * row];
-    let mut sums = vec![S::ZERO; row];
     wide(
         #[inline(always)]
         || {
             for (out, (first, weights)) in out.chunks_exact_mut(row).zip(vertical.iter()) {
-                sums.fill(S::ZERO);
-                for (samples, weight) in rows[(first - top) * row..].chunks_exact(row).zip(weights) {
-                    for (sum, sample) in sums.iter_mut().zip(samples) {
-                        *sum = sample.add(*sum, *weight);
+                let rows = &rows[(first - top) * row..];
+                let whole = row - row % COLUMNS;
+                for at in (0..whole).step_by(COLUMNS) {
+                    let mut sums = [S::ZERO; COLUMNS];
+                    for (n, weight) in weights.iter().enumerate() {
+                        let mut samples = [S::default(); COLUMNS];
+                        samples.copy_from_slice(&rows[n * row + at..][..COLUMNS]);
+                        for column in 0..COLUMNS {
+                            sums[column] = samples[column].add(sums[column], *weight);
+                        }
+                    }
+                    for column in 0..COLUMNS {
+                        out[at + column] = S::finish(sums[column]);
                     }
                 }
-                for (out, sum) in out.iter_mut().zip(&sums) {
-                    *out = S::finish(*sum);
+                for at in whole..row {
+                    let samples = rows[at..].iter().step_by(row);
+                    let sum = samples.zip(weights).fold(S::ZERO, |sum, (sample, weight)| sample.add(sum, *weight));
+                    out[at] = S::finish(sum);
                 }
             }
         },
