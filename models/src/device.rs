@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use burn::tensor::wgpu::{WgpuBackend, wgpu};
-use burn::tensor::{Device, DeviceKind};
+use burn::tensor::{DType, Device, DeviceKind};
 
 use crate::Error;
 
@@ -40,6 +40,21 @@ pub fn pick(name: &str) -> Result<(Device, String), Error> {
         "cuda" => Err(fail("this build has no CUDA; build with `--features cuda`, or use \"wgpu\"")),
         _ => Err(fail("known are \"auto\", \"cpu\", \"wgpu\" and \"cuda\"")),
     }
+}
+
+/// Whether products of matrices can be computed in f16 on a device that [`pick`] named in `words`.
+///
+/// # Errors
+/// [`Error::Device`], with what to do: the CPU, whose kernels take f32 alone, or an adapter without f16.
+pub fn half(device: &Device, words: &str) -> Result<(), Error> {
+    let fail = |message: &str| Err(Error::Device { name: words.to_owned(), message: message.to_owned() });
+    if *device == Device::flex() {
+        return fail("its kernels compute in f32; set precision = \"f32\", or choose a GPU with run.device");
+    }
+    if !device.supports_dtype(DType::F16) {
+        return fail("this adapter does not compute in f16; set precision = \"f32\"");
+    }
+    Ok(())
 }
 
 fn cpu() -> (Device, String) {

@@ -1,7 +1,7 @@
 //! What both towers are made of.
 
 use burn::tensor::activation::{gelu, sigmoid};
-use burn::tensor::{Tensor, module};
+use burn::tensor::{FloatDType, Tensor, module};
 
 use crate::attention::{Planned, Sequences};
 use crate::config::Activation;
@@ -31,8 +31,23 @@ impl Linear {
 
     /// `[rows, input]` to `[rows, output]`.
     pub fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        module::linear(x, self.weight.clone().transpose(), self.bias.clone())
+        let weight = self.weight.clone().transpose();
+        if weight.dtype() == x.dtype() {
+            return module::linear(x, weight, self.bias.clone());
+        }
+        let y = product(x, weight);
+        match &self.bias {
+            Some(bias) => y + bias.clone().unsqueeze(),
+            None => y,
+        }
     }
+}
+
+/// `x weight`, computed in the precision of the weight ([`crate::Params::half`]) and returned in
+/// that of `x`.
+pub(crate) fn product(x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
+    let (there, here) = (FloatDType::from(weight.dtype()), FloatDType::from(x.dtype()));
+    if there == here { x.matmul(weight) } else { x.cast(there).matmul(weight).cast(here) }
 }
 
 impl Params for Linear {

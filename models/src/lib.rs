@@ -23,7 +23,7 @@ mod open_clip;
 pub use checkpoint::{Checkpoint, Exported, Precision, Target, Tensors};
 pub use config::{ClipConfig, TextConfig, VisionConfig};
 pub use error::Error;
-pub use params::{Mapper, Params};
+pub use params::{Mapper, Params, in_products};
 pub use preprocess::{DecodeError, Limits, Pixels, Preprocess};
 pub use text::{Layout, TextTower, TokenRows};
 pub use tokenizer::Tokenizer;

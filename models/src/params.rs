@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::error::Error;
@@ -44,6 +44,21 @@ pub trait Params: Clone {
             }
         }
         self.mapped(&mut Frozen)
+    }
+
+    /// The same parameters, with those that are multiplied by activations ([`in_products`]) as f16.
+    ///
+    /// Such products are computed in f16 then; norms, softmax, residuals and all that is added
+    /// stay f32. For GPUs: the kernels of the CPU take f32 alone (see [`crate::device::half`]).
+    #[must_use]
+    fn half(&self) -> Self {
+        struct Half;
+        impl Mapper for Half {
+            fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
+                if in_products(name, D) { tensor.cast(FloatDType::F16) } else { tensor }
+            }
+        }
+        self.mapped(&mut Half)
     }
 
     /// Names and shapes, in order.
@@ -111,6 +126,12 @@ pub trait Params: Clone {
         copy.map_params("", mapper);
         copy
     }
+}
+
+/// Whether the parameter of this name and rank is a matrix that activations are multiplied by: the
+/// weight of a linear layer, or of the patch embedding. The other embeddings are looked up.
+pub fn in_products(name: &str, rank: usize) -> bool {
+    rank > 1 && (!name.contains("embedding") || name.contains("patch_embedding"))
 }
 
 /// Where a tower's tensors come from while it is built.

@@ -6,7 +6,7 @@ use crate::attention::Sequences;
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::config::VisionConfig;
 use crate::error::Error;
-use crate::layers::{Block, LayerNorm, Linear, update};
+use crate::layers::{Block, LayerNorm, Linear, product, update};
 use crate::params::{Mapper, Params, Source, Supply};
 
 /// Image tower and projection of a CLIP model.
@@ -136,7 +136,7 @@ impl VisionTower {
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([images * patches, area]);
         let kernel = self.patch_embedding.clone().reshape([width, area]).transpose();
-        let embedded = patch_rows.matmul(kernel).reshape([images, patches, width]);
+        let embedded = product(patch_rows, kernel).reshape([images, patches, width]);
 
         let class = self.class_embedding.clone().reshape([1, 1, width]).expand([images, 1, width]);
         let x = Tensor::cat(vec![class, embedded], 1);

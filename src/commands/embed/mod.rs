@@ -10,7 +10,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use clip::preprocess::Limits;
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
-use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
+use stage_encode::{EncodeOptions, EncoderKind, Products, open_encoder};
 
 use super::{Context, Failure};
 use images::Picture;
@@ -115,7 +115,8 @@ impl Arguments {
 
     /// Encodes pictures in their order; how many.
     fn embed_images(&self, pictures: images::Pictures, weights: &Path, output: &mut Output) -> anyhow::Result<usize> {
-        let options = EncodeOptions { encoder: EncoderKind::Auto, workers: 0, chunk: self.batch.into(), cache: None };
+        let (encoder, precision) = (EncoderKind::Auto, Products::F32);
+        let options = EncodeOptions { encoder, workers: 0, chunk: self.batch.into(), precision, cache: None };
         let (encoder, preprocess) = open_encoder(&options, weights, &self.device)?;
         let (mut written, mut bad) = (0, 0usize);
         let mut waiting: Vec<(Picture, stage_items::Pixels)> = Vec::new();

@@ -23,5 +23,5 @@ pub use cache::{CacheError, FeatureCache};
 pub use encoder::{EncodeError, Encoder};
 pub use entry::{EntryFault, EntryInfo};
 pub use onnx::OnnxEncoder;
-pub use stage::{Encode, EncodeOptions, EncoderKind, open_encoder};
+pub use stage::{Encode, EncodeOptions, EncoderKind, Products, open_encoder};
 pub use vit::VitEncoder;

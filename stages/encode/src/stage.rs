@@ -32,6 +32,16 @@ choice! {
     }
 }
 
+choice! {
+    /// What matrices are multiplied in.
+    pub enum Products {
+        /// 32 bits.
+        F32 = "f32",
+        /// 16 bits, on GPUs that have them; sums, norms and softmax stay f32.
+        F16 = "f16",
+    }
+}
+
 options! {
     /// Options of the stage `encode`.
     pub struct EncodeOptions {
@@ -41,6 +51,8 @@ options! {
         workers: usize = 0, 0..=256 => free;
         /// Pictures in one forward pass of "clip".
         chunk: usize = 32, 1..=4096;
+        /// What the matrices of "clip" are multiplied in: "f32", or "f16" on a GPU that has it.
+        precision: Products = Products::F32;
         /// Folder of the feature cache; "": none, pictures are encoded in every epoch.
         cache: Option<PathBuf> = Some(PathBuf::from(".cache/features")) => free;
     }
@@ -136,15 +148,25 @@ impl Source {
         checkpoint.vision_config()?;
         // The last bits of a feature depend on the device and on the height of the matrices, but
         // not on the number of threads.
-        let (_, words) = clip::device::pick(device)?;
+        let (there, words) = clip::device::pick(device)?;
         let place = if words.starts_with("cpu") { "cpu" } else { &words };
-        let weights = format!("{} on {place}, {} at once", checkpoint.fingerprint(Tower::Vision), options.chunk);
+        let half = options.precision == Products::F16;
+        if half {
+            clip::device::half(&there, &words)?;
+        }
+        let weights = format!(
+            "{} on {place}, {} at once{}",
+            checkpoint.fingerprint(Tower::Vision),
+            options.chunk,
+            if half { ", f16" } else { "" }
+        );
         let fingerprint = fingerprint(kind, &weights);
         let (device, chunk) = (device.to_owned(), options.chunk);
         let open: Open = Box::new(move || {
             let (device, words) = clip::device::pick(&device)?;
             tracing::debug!("images are encoded on {words}");
-            Ok(Box::new(VitEncoder::open(&checkpoint, preprocess.clone(), &device, chunk)?))
+            let tower = VitEncoder::open(&checkpoint, preprocess.clone(), &device, chunk)?;
+            Ok(Box::new(if half { tower.half() } else { tower }))
         });
         Ok(Self { workers: 1, fingerprint, preprocess: kept, open })
     }

@@ -1,7 +1,7 @@
 //! CLIP's own image encoder, the ViT of the crate `clip`.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use clip::{Checkpoint, Preprocess, VisionTower};
+use clip::{Checkpoint, Params, Preprocess, VisionTower};
 use stage_items::Pixels;
 
 use crate::encoder::{EncodeError, Encoder, check_size};
@@ -35,6 +35,14 @@ impl VitEncoder {
             return Err(EncodeError::Size { found: preprocess.size(), expected: (side, side) });
         }
         Ok(Self { tower: VisionTower::load(checkpoint, device)?, preprocess, chunk })
+    }
+}
+
+impl VitEncoder {
+    /// The same with products in f16; see [`clip::device::half`] for where that can be.
+    #[must_use]
+    pub fn half(self) -> Self {
+        Self { tower: self.tower.half(), ..self }
     }
 }
 

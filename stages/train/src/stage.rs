@@ -45,6 +45,16 @@ choice! {
 }
 
 choice! {
+    /// What the text tower's matrices are multiplied in.
+    pub enum Products {
+        /// 32 bits.
+        F32 = "f32",
+        /// 16 bits, on GPUs that have them; weights, sums, norms and softmax stay f32.
+        F16 = "f16",
+    }
+}
+
+choice! {
     /// What becomes of a step whose loss or gradient is no number.
     pub enum OnNotFinite {
         /// It ends the run.
@@ -112,6 +122,9 @@ options! {
         /// Texts that the tower holds for the backward pass at once; 0: all. The
         /// result is the same, for less memory and a second forward pass.
         chunk: usize = 0;
+        /// What matrices are multiplied in: "f32", or "f16" on a GPU that has it.
+        /// Weights and their updates are f32 either way.
+        precision: Products = Products::F32;
         /// Steps between two lines of the log; 0: none.
         log_every: u64 = 20 => free;
     }
@@ -204,6 +217,10 @@ impl Training {
         }
         build.input("the text tower's weights", start.fingerprint(Tower::Text));
         let (device, words) = clip::device::pick(build.run.device.word())?;
+        let half = options.precision == Products::F16;
+        if half {
+            clip::device::half(&device, &words)?;
+        }
         let tower = TextTower::load(&start, &device)?;
         let tokenizer = Tokenizer::open(start.dir())?.with_context(tower.config().max_position_embeddings);
         let mut training = Self {
@@ -213,7 +230,9 @@ impl Training {
                 shape: options.schedule,
                 epochs: build.run.epochs,
             },
-            trainer: Trainer::new(&tower, objective, options.settings(), options.layout()).in_chunks(options.chunk),
+            trainer: Trainer::new(&tower, objective, options.settings(), options.layout())
+                .in_chunks(options.chunk)
+                .in_half(half),
             checkpoints: build.dir.map(|dir| Checkpoints::new(dir.join("checkpoints"), options.keep)),
             options,
             weights: model.weights.display().to_string(),

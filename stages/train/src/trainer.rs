@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Gradients, Int, Tensor, TensorData};
 use clip::text::{TOKEN_EMBEDDING, TextTower, TokenRows};
-use clip::{Layout, Mapper, Params, TextConfig};
+use clip::{Layout, Mapper, Params, TextConfig, in_products};
 use pipeline_engine::rng::Draw;
 use stage_items::{Role, Tokens};
 
@@ -87,8 +87,16 @@ pub struct Trainer {
     layout: Layout,
     /// Texts that the tower holds for the backward pass at once.
     chunk: usize,
+    /// Whether the tower multiplies in f16.
+    half: bool,
     device: Device,
 }
+
+/// What the loss is multiplied by before its gradient is taken in f16, and gradients divided by
+/// afterwards, so that small ones do not vanish (Micikevicius et al., arXiv 1710.03740, section
+/// 3.2). A power of two, so that nothing is rounded. The loss here is a mean of cosines over a
+/// temperature: its gradients are a little under 1 a batch, far from f16's 65504 with this.
+const LOSS_SCALE: f32 = 1024.0;
 
 impl Trainer {
     /// Trains `tower` from where it is.
@@ -100,7 +108,7 @@ impl Trainer {
         let optimizer = AdamW::new(settings, tower.tensors());
         let device = tower.device().inner();
         let tower = tower.frozen();
-        let mut trainer = Self { tower, start, optimizer, objective, layout, chunk: usize::MAX, device };
+        let mut trainer = Self { tower, start, optimizer, objective, layout, chunk: usize::MAX, half: false, device };
         trainer.upload();
         trainer
     }
@@ -114,6 +122,18 @@ impl Trainer {
     #[must_use]
     pub fn in_chunks(mut self, chunk: usize) -> Self {
         self.chunk = if chunk == 0 { usize::MAX } else { chunk };
+        self
+    }
+
+    /// Lets the tower multiply in f16, on a GPU that can ([`clip::device::half`]). Weights, moments
+    /// and updates stay f32.
+    #[must_use]
+    pub fn in_half(mut self, half: bool) -> Self {
+        if half {
+            self.half = true;
+            self.start = self.start.map(|start| start.half());
+            self.upload();
+        }
         self
     }
 
@@ -183,7 +203,9 @@ impl Trainer {
 
         let began = Instant::now();
         drop(loss);
-        let mut sums = Sums::default();
+        let scale = self.half.then_some(LOSS_SCALE);
+        let total = scale.map_or(total.clone(), |scale| total.mul_scalar(scale));
+        let mut sums = Sums { flat: BTreeMap::new(), scale };
         if parts.len() == 1 {
             drop(features);
             sums.add(&self.tower, &rows, total.backward());
@@ -313,19 +335,20 @@ impl Trainer {
     /// Puts the optimizer's weights on the device, one after the other, but for the token
     /// embedding: of that one a row stays as a placeholder.
     fn upload(&mut self) {
-        struct Upload<'a>(&'a AdamW, &'a Device);
+        struct Upload<'a>(&'a AdamW, &'a Device, bool);
         impl Mapper for Upload<'_> {
             fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
                 if name == TOKEN_EMBEDDING {
                     return Tensor::zeros([1; D], self.1);
                 }
                 match weight(self.0, name, self.1) {
+                    Some(weight) if self.2 && in_products(name, D) => leaf(weight.cast(FloatDType::F16)),
                     Some(weight) => leaf(weight),
                     None => tensor.inner(),
                 }
             }
         }
-        self.tower.map_params("", &mut Upload(&self.optimizer, &self.device));
+        self.tower.map_params("", &mut Upload(&self.optimizer, &self.device, self.half));
     }
 }
 
@@ -350,27 +373,33 @@ impl Part {
     }
 }
 
-/// Sums of gradients on the device, by parameter, each flat.
-#[derive(Default)]
-struct Sums(BTreeMap<String, Tensor<1>>);
+/// Sums of gradients on the device, by parameter, each flat and in f32.
+struct Sums {
+    flat: BTreeMap<String, Tensor<1>>,
+    /// What the loss was multiplied by, if some of the gradients are f16.
+    scale: Option<f32>,
+}
 
 impl Sums {
     fn add(&mut self, tower: &TextTower, tokens: &TokenRows, gradients: Gradients) {
-        struct Add<'a>(Gradients, &'a mut BTreeMap<String, Tensor<1>>);
+        struct Add<'a>(Gradients, &'a mut Sums);
         impl Mapper for Add<'_> {
             fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D> {
                 if let Some(gradient) = tensor.grad_remove(&mut self.0) {
-                    let gradient = gradient.reshape([tensor.shape().num_elements()]);
-                    let sum = match self.1.remove(name) {
+                    let mut gradient = gradient.reshape([tensor.shape().num_elements()]);
+                    if let Some(scale) = self.1.scale {
+                        gradient = gradient.cast(FloatDType::F32).div_scalar(scale);
+                    }
+                    let sum = match self.1.flat.remove(name) {
                         Some(sum) => sum + gradient,
                         None => gradient,
                     };
-                    self.1.insert(name.to_owned(), sum);
+                    self.1.flat.insert(name.to_owned(), sum);
                 }
                 tensor
             }
         }
-        let mut add = Add(gradients, &mut self.0);
+        let mut add = Add(gradients, self);
         add.map(TOKEN_EMBEDDING, tokens.rows.clone());
         tower.mapped(&mut add);
     }
@@ -386,7 +415,7 @@ impl Sums {
             };
             Ok((name, gradient))
         };
-        self.0.into_iter().map(gradient).collect()
+        self.flat.into_iter().map(gradient).collect()
     }
 }
 

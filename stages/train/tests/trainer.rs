@@ -198,3 +198,36 @@ fn what_cannot_be_trained_on_changes_nothing() {
     assert_eq!(trainer.snapshot().tensors(), before);
     assert_eq!(trainer.optimizer().steps(), 0);
 }
+
+#[test]
+fn steps_in_half_precision_are_near_those_in_single() {
+    let found = clip::device::pick("wgpu").and_then(|(gpu, words)| clip::device::half(&gpu, &words).map(|()| gpu));
+    let gpu = match found {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            println!("skipped: {error}");
+            return;
+        }
+    };
+    let (config, tensors) = tiny();
+    let tower = TextTower::from_tensors(&config.text.unwrap(), &tensors, &gpu).unwrap();
+    for (objective, roles) in [(NOISE_FREE, &TNG[..]), (Objective::Contrast(CONTRAST), &TWINS[..])] {
+        let run = |half: bool, chunk: usize| {
+            let trainer = Trainer::new(&tower, objective, SETTINGS, Layout::Tree);
+            let mut trainer = trainer.in_half(half).in_chunks(chunk);
+            let steps = (0..3).map(|step| {
+                let tokens = batch(9, roles, 1, step, draw(step));
+                trainer.step(&tokens, 1e-3, draw(step)).unwrap()
+            });
+            steps.map(|step| (step.losses[0].1, step.norm)).collect::<Vec<_>>()
+        };
+        let whole = run(false, 0);
+        for half in [run(true, 0), run(true, 7)] {
+            assert_ne!(half, whole);
+            for ((loss, norm), (expected, expected_norm)) in half.iter().zip(&whole) {
+                assert!((loss / expected - 1.0).abs() < 5e-3, "loss {loss} {expected}");
+                assert!((norm / expected_norm - 1.0).abs() < 2e-2, "norm {norm} {expected_norm}");
+            }
+        }
+    }
+}
