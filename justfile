@@ -28,6 +28,15 @@ deny:
 flickr8k *ARGS:
     cargo run --release -- run examples/flickr8k.toml {{ARGS}}
 
+# The hot pieces alone, with Criterion.
+bench-hot *ARGS:
+    cargo bench --workspace --bench hot {{ARGS}}
+
+# This pipeline and a PyTorch program in turn (docs/performance.md says what it needs).
+bench *ARGS:
+    cargo build --release --workspace --bins
+    target/release/bench {{ARGS}}
+
 # What meters and traces cost, for a run folder (Linux).
 overhead RUN:
     cargo run --release --workspace --example overhead -- {{RUN}}

@@ -90,6 +90,11 @@ enum What {
     Step,
     /// Whole steps from cached features, as from epoch 2. The reference has no cache.
     Cached,
+    /// Whole steps from cached features while captions are made, and with captions made beforehand.
+    Generation,
+    /// A step of 4096 images from cached features, in chunks of texts: its time and memory. Only
+    /// where it is named.
+    Large,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -124,10 +129,21 @@ fn main() -> anyhow::Result<()> {
     samples::checkpoint(&cli.options.dir)?;
     samples::nouns(&cli.options.dir)?;
     let mut results = Results::open(cli.results.clone())?;
-    let all = [What::Decode, What::Encode, What::Pairs, What::Captions, What::Text, What::Step, What::Cached];
-    for what in all.into_iter().filter(|what| cli.only.is_empty() || cli.only.contains(what)) {
+    let all = [
+        What::Decode,
+        What::Encode,
+        What::Pairs,
+        What::Captions,
+        What::Text,
+        What::Step,
+        What::Cached,
+        What::Generation,
+        What::Large,
+    ];
+    let wanted = |what: &What| if cli.only.is_empty() { *what != What::Large } else { cli.only.contains(what) };
+    for what in all.into_iter().filter(wanted) {
         results.measure(&format!("ours {what:?}"), || ours_apart(what, &cli.options))?;
-        if cli.python != "none" && what != What::Cached {
+        if cli.python != "none" && !matches!(what, What::Cached | What::Generation | What::Large) {
             results.measure(&format!("reference {what:?}"), || reference(&cli.python, what, &cli.options))?;
         }
     }

@@ -30,6 +30,10 @@ const CHUNK: usize = 32;
 /// Pictures whose decoding is measured.
 const PICTURES: usize = 64;
 const NEIGHBOURS: usize = 4;
+/// Steps in a row of which captions are made beforehand, or meanwhile.
+const AHEAD: usize = 3;
+/// Images of the large batch.
+const LARGE: usize = 4096;
 
 pub fn measure(what: What, options: &Options) -> anyhow::Result<Measured> {
     let mut bench = Bench::default();
@@ -41,6 +45,8 @@ pub fn measure(what: What, options: &Options) -> anyhow::Result<Measured> {
         What::Text => text(&mut bench, options)?,
         What::Step => steps(&mut bench, options, true)?,
         What::Cached => steps(&mut bench, options, false)?,
+        What::Generation => generation(&mut bench, options)?,
+        What::Large => large(&mut bench, options)?,
     }
     Ok(Measured { seconds: bench.seconds, counts: bench.counts, peak_bytes: peak_bytes() })
 }
@@ -290,6 +296,62 @@ fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result
         bench.add("whole", began.elapsed().as_secs_f64());
         Ok(())
     })
+}
+
+/// Steps with a thread that makes the captions of the next one, as the stages do, and steps whose
+/// captions are there: in turn, and both forms on the same batches.
+fn generation(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+    let samples = samples::read(&options.shards)?;
+    let texts = Texts::new(options)?;
+    let mut trainer = trainer(&options.dir, options)?;
+    bench.counts.insert("images".into(), options.batch as f64);
+    let make = |step: usize| {
+        let features = samples::features(options.batch, 512, step as u64);
+        let paired = paired(&batch(&samples, options.batch, step), step, features, &mut Search::cpu())?;
+        let made = texts.make(&paired);
+        anyhow::Ok(texts.tokens(&paired, made))
+    };
+    bench.repeat(options.steps, |bench, round| {
+        let steps = || round * AHEAD..(round + 1) * AHEAD;
+        let made: Vec<Tokens> = steps().map(make).collect::<anyhow::Result<_>>()?;
+        let mut beforehand = |trainer: &mut Trainer| made.iter().try_for_each(|tokens| train(trainer, tokens));
+        let mut meanwhile = |trainer: &mut Trainer| {
+            std::thread::scope(|scope| {
+                let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+                // The receiver hangs up when a step fails, and its error is the one that counts.
+                scope.spawn(move || steps().map(make).try_for_each(|tokens| sender.send(tokens)));
+                receiver.iter().try_for_each(|tokens| train(trainer, &tokens?))
+            })
+        };
+        type Form<'a> = (&'a str, &'a mut dyn FnMut(&mut Trainer) -> anyhow::Result<()>);
+        let mut forms: [Form; 2] = [("captions beforehand", &mut beforehand), ("captions meanwhile", &mut meanwhile)];
+        // What comes second may find a warmer machine.
+        forms.rotate_left(round % 2);
+        for (name, form) in forms {
+            let began = Instant::now();
+            form(&mut trainer)?;
+            bench.add(name, began.elapsed().as_secs_f64() / AHEAD as f64);
+        }
+        Ok(())
+    })
+}
+
+/// One step of many images, whose texts go through the tower in chunks.
+fn large(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+    let chunk = if options.chunk == 0 { 512 } else { options.chunk };
+    let options = Options { batch: LARGE, chunk, ..options.clone() };
+    let samples = samples::read(&options.shards)?;
+    let texts = Texts::new(&options)?;
+    let mut trainer = trainer(&options.dir, &options)?;
+    let paired = paired(&batch(&samples, LARGE, 0), 0, samples::features(LARGE, 512, 0), &mut Search::cpu())?;
+    let tokens = texts.tokens(&paired, texts.make(&paired));
+    bench.warm = true;
+    bench.time("whole", || train(&mut trainer, &tokens))
+}
+
+fn train(trainer: &mut Trainer, tokens: &Tokens) -> anyhow::Result<()> {
+    let draw = Draw::new(1, "labels").number(tokens.batch.step);
+    trainer.step(tokens, 5e-6, draw).map(drop).map_err(|error| anyhow::anyhow!("no step: {error:?}"))
 }
 
 fn trainer(dir: &Path, options: &Options) -> anyhow::Result<Trainer> {

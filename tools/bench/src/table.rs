@@ -9,7 +9,7 @@ use crate::{Measured, Options};
 /// added up (all, if none is named).
 type Line = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-const LINES: [Line; 13] = [
+const LINES: [Line; 16] = [
     ("step, epoch 1", "ours Step", "reference Step", &["whole"]),
     ("step, from epoch 2", "ours Cached", "reference Step", &["whole"]),
     ("text forward + backward", "ours Text", "reference Text", &["forward", "backward"]),
@@ -23,11 +23,15 @@ const LINES: [Line; 13] = [
     ("pair search, B = 128", "ours Pairs", "reference Pairs", &["B = 128"]),
     ("pair search, B = 1024", "ours Pairs", "reference Pairs", &["B = 1024"]),
     ("pair search, B = 4096", "ours Pairs", "reference Pairs", &["B = 4096"]),
+    ("step, captions made beforehand", "ours Generation", "", &["captions beforehand"]),
+    ("step, captions made meanwhile", "ours Generation", "", &["captions meanwhile"]),
+    ("step of 4096 images, in chunks", "ours Large", "", &["whole"]),
 ];
 
-const PEAKS: [Line; 2] = [
+const PEAKS: [Line; 3] = [
     ("peak memory, epoch 1", "ours Step", "reference Step", &[]),
     ("peak memory, from epoch 2", "ours Cached", "reference Step", &[]),
+    ("peak memory, 4096 images", "ours Large", "", &[]),
 ];
 
 /// The middle of an odd number of values, of an even number the upper one.
@@ -62,6 +66,10 @@ pub fn table(results: &BTreeMap<String, Measured>, options: &Options) -> String 
     for (name, ours, theirs, _) in PEAKS {
         let [ours, theirs] = [ours, theirs].map(|name| results.get(name).map(|measured| measured.peak_bytes as f64));
         line(name, ours, theirs, &|bytes| format!("{:.2} GB", bytes / 1e9));
+    }
+    let generation = |part: &str| seconds(results.get("ours Generation"), &[part]);
+    if let Some((before, meanwhile)) = generation("captions beforehand").zip(generation("captions meanwhile")) {
+        let _ = writeln!(out, "\nGeneration adds {:.2} % to a step.", 100.0 * (meanwhile / before - 1.0));
     }
     for name in ["ours Step", "ours Cached", "reference Step"] {
         if let Some(measured) = results.get(name) {
