@@ -37,7 +37,7 @@ pub(crate) const MAX_BYTES: u64 = 1 << 31;
 
 /// What an entry was made of; another key makes it stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EntryKey {
+pub struct EntryKey {
     /// Of encoder, preprocessing and recipe.
     pub fingerprint: String,
     /// Where the shard is.
@@ -48,7 +48,7 @@ pub(crate) struct EntryKey {
 
 /// The content of an entry.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// In the order of the tar.
     pub samples: Vec<CachedSample>,
     /// What is wrong with the shard, for good.
@@ -72,7 +72,7 @@ pub enum EntryFault {
 }
 
 /// About how much memory a sample holds.
-pub(crate) fn sample_bytes(sample: &CachedSample) -> usize {
+pub fn sample_bytes(sample: &CachedSample) -> usize {
     let outcome = sample.outcome.as_ref().map_or(64, |feature| feature.len() * 4);
     let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();
     128 + sample.key.len() + captions + outcome
@@ -100,14 +100,7 @@ impl Entry {
         writer.write(&batch)?;
         writer.finish()?;
         drop(writer);
-        let trailer = bytes.split_off(bytes.len() - TRAILER);
-        let (length, magic) = trailer.split_at(4);
-        let length: [u8; 4] = length.try_into().map_err(|_| EntryFault::Damaged("it has no trailer"))?;
-        let mut sealed_trailer = (i32::from_le_bytes(length) + SEAL as i32).to_le_bytes().to_vec();
-        sealed_trailer.extend(magic);
-        let seal = seal(&bytes, &sealed_trailer);
-        bytes.extend(seal.as_bytes());
-        bytes.extend(sealed_trailer);
+        let bytes = sealed(bytes)?;
         if bytes.len() as u64 > MAX_BYTES { Err(large) } else { Ok(bytes) }
     }
 
@@ -256,6 +249,23 @@ impl EntryKey {
         .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
+}
+
+/// An Arrow IPC file with the seal of this cache in it.
+///
+/// # Errors
+/// Bytes that do not end as such a file does.
+pub fn sealed(mut arrow: Vec<u8>) -> Result<Vec<u8>, EntryFault> {
+    let no_trailer = EntryFault::Damaged("it has no trailer");
+    let Some(body) = arrow.len().checked_sub(TRAILER) else { return Err(no_trailer) };
+    let trailer = arrow.split_off(body);
+    let Some((length, magic)) = trailer.split_first_chunk::<4>() else { return Err(no_trailer) };
+    let longer = i32::from_le_bytes(*length).checked_add(SEAL as i32).ok_or(no_trailer)?;
+    let trailer = [&longer.to_le_bytes(), magic].concat();
+    let seal = seal(&arrow, &trailer);
+    arrow.extend(seal.as_bytes());
+    arrow.extend(trailer);
+    Ok(arrow)
 }
 
 fn seal(body: &[u8], trailer: &[u8]) -> blake3::Hash {
