@@ -145,17 +145,11 @@ impl Entry {
     /// # Errors
     /// [`EntryFault`], which the cache takes for an entry that is absent.
     pub fn read(path: &Path, key: &EntryKey) -> Result<Option<Self>, EntryFault> {
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(EntryFault::Damaged("it is larger than any that is written here"));
+        match read(path) {
+            Ok(bytes) => Self::from_bytes(&bytes, key).map(Some),
+            Err(EntryFault::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(fault),
         }
-        Self::from_bytes(&bytes, key).map(Some)
     }
 
     /// As [`Entry::read`], of a file in memory.
@@ -216,7 +210,7 @@ impl EntryInfo {
     /// # Errors
     /// A file that cannot be read, is damaged, or is no file of a feature cache.
     pub fn open(path: &Path) -> Result<Self, EntryFault> {
-        let bytes = std::fs::read(path)?;
+        let bytes = read(path)?;
         let format = format!("features/{VERSION}");
         let (metadata, entry) = Entry::parse(&bytes, |metadata| metadata.get("format") == Some(&format))?;
         let text = |name: &str| metadata.get(name).cloned().unwrap_or_default();
@@ -266,6 +260,16 @@ pub fn sealed(mut arrow: Vec<u8>) -> Result<Vec<u8>, EntryFault> {
     arrow.extend(seal.as_bytes());
     arrow.extend(trailer);
     Ok(arrow)
+}
+
+/// The bytes of a file that is no larger than an entry can be.
+fn read(path: &Path) -> Result<Vec<u8>, EntryFault> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(EntryFault::Damaged("it is larger than any that is written here")),
+        false => Ok(bytes),
+    }
 }
 
 fn seal(body: &[u8], trailer: &[u8]) -> blake3::Hash {
