@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_ipc::reader::FileReader;
+use arrow_ipc::root_as_footer;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, Metadata, Schema};
 use stage_items::{CachedSample, ShardFault};
@@ -168,6 +170,13 @@ impl Entry {
         if seal(body, trailer).as_bytes() != found {
             return Err(EntryFault::Damaged("its checksum is wrong"));
         }
+        // Whoever knows the seal can forge one around anything, and Arrow panics at some of that.
+        catch_unwind(AssertUnwindSafe(|| Self::unsealed(bytes, wanted)))
+            .unwrap_or(Err(EntryFault::Damaged("Arrow's reader fails at it")))
+    }
+
+    fn unsealed(bytes: &[u8], wanted: impl Fn(&Metadata) -> bool) -> Result<(Metadata, Self), EntryFault> {
+        blocks_lie_inside(bytes)?;
         let mut reader = FileReader::try_new(Cursor::new(bytes), None)?;
         let schema = reader.schema();
         let metadata = schema.metadata();
@@ -260,6 +269,24 @@ pub fn sealed(mut arrow: Vec<u8>) -> Result<Vec<u8>, EntryFault> {
     arrow.extend(seal.as_bytes());
     arrow.extend(trailer);
     Ok(arrow)
+}
+
+/// Whether all that the footer points at is in the file: Arrow takes memory for a block of any length.
+fn blocks_lie_inside(bytes: &[u8]) -> Result<(), EntryFault> {
+    let cut = || EntryFault::Damaged("its footer points outside of it");
+    let body = bytes.len().checked_sub(TRAILER).ok_or_else(cut)?;
+    let length: [u8; 4] = bytes[body..body + 4].try_into().map_err(|_| cut())?;
+    let start = usize::try_from(i32::from_le_bytes(length)).ok().and_then(|length| body.checked_sub(length));
+    let footer = root_as_footer(&bytes[start.ok_or_else(cut)?..body]).map_err(|_| cut())?;
+    let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
+    for block in blocks {
+        let parts = [block.offset(), i64::from(block.metaDataLength()), block.bodyLength()];
+        let end = parts.iter().try_fold(0u64, |end, part| end.checked_add(u64::try_from(*part).ok()?));
+        if end.is_none_or(|end| end > body as u64) {
+            return Err(cut());
+        }
+    }
+    Ok(())
 }
 
 /// The bytes of a file that is no larger than an entry can be.

@@ -99,3 +99,25 @@ fn the_same_name_in_two_folders_is_two_shards() {
     assert_eq!(cache("/a").path(&remote), cache("/b").path(&remote));
     assert_eq!(cache("/a").path(&remote).parent(), Some(dir.path()));
 }
+
+#[test]
+fn an_entry_that_was_forged_is_refused_and_not_a_panic() {
+    // A buffer that is said to be longer than the file: Arrow panics at it.
+    let found = include_bytes!("../../../tools/fuzz/seeds/cache_sealed/found-length");
+    let forged = crate::sealed(found.to_vec()).unwrap();
+    assert!(matches!(Entry::from_bytes(&forged, &key()), Err(EntryFault::Damaged(_) | EntryFault::Arrow(_))));
+    // A record batch of 2^60 bytes: Arrow would take memory for them.
+    let bytes = entry(3, 4).to_bytes(&key()).unwrap();
+    let (arrow, trailer) = bytes.split_at(bytes.len() - 42);
+    let length = i32::from_le_bytes(trailer[32..36].try_into().unwrap()) - 32;
+    let plain = [arrow, &length.to_le_bytes(), &trailer[36..]].concat();
+    assert_eq!(crate::sealed(plain.clone()).unwrap(), bytes);
+    let footer = plain.len() - 10 - length as usize;
+    let mut refused = 0;
+    for at in footer..plain.len() - 18 {
+        let mut lie = plain.clone();
+        lie[at..at + 8].copy_from_slice(&(1i64 << 60).to_le_bytes());
+        refused += u32::from(Entry::from_bytes(&crate::sealed(lie).unwrap(), &key()).is_err());
+    }
+    assert!(refused > 0);
+}
