@@ -5,7 +5,7 @@
     tools/fuzz/campaign.py --seconds 330 --out docs/reliability/fuzz.json
 
 An existing result is added to, so that an hour can be cut into parts. Seconds are those that
-a target really had a processor; a busy machine needs longer. A finding is an input under
+a target really had a processor; on a busy machine --patience bounds those of the clock. A finding is an input under
 tools/fuzz/artifacts and makes the exit code 1: give it to the target again, mend what it shows,
 and put it among the seeds under the name found-….
 """
@@ -38,7 +38,7 @@ def fuzz(target, program, seconds, patience):
     corpus, artifacts = HERE / "corpus" / target, HERE / "artifacts" / target
     for folder in (corpus, artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    command = [program, corpus, HERE / "seeds" / target, "-rss_limit_mb=2048", "-timeout=60", "-max_len=8192",
+    command = [program, corpus, HERE / "seeds" / target, "-rss_limit_mb=2048", "-timeout=600", "-max_len=8192",
                f"-artifact_prefix={artifacts}/", "-print_final_stats=1"]
     began = time.monotonic()
     with open(artifacts.parent / f"{target}.log", "w+b") as log:
