@@ -24,6 +24,11 @@ lint:
 deny:
     cargo deny check
 
+# Fuzz all targets, so many seconds of CPU each (needs cargo-fuzz).
+fuzz SECONDS="60" *ARGS:
+    RUSTC_BOOTSTRAP=1 cargo fuzz build --fuzz-dir tools/fuzz
+    tools/fuzz/campaign.py --seconds {{SECONDS}} {{ARGS}}
+
 # Real photos: needs ../shared.
 flickr8k *ARGS:
     cargo run --release -- run examples/flickr8k.toml {{ARGS}}

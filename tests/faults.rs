@@ -18,6 +18,7 @@ fn four_kills_and_the_same_bytes() {
         kills: 4,
         seed: 5,
         samples: 40,
+        onto: faults::kill::Report::default(),
     };
     let report = faults::kill::campaign(&settings, &mut |said| println!("{said}")).unwrap();
     assert!(report.kills >= 4, "{report:?}");

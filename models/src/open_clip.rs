@@ -228,7 +228,7 @@ impl Section {
     /// Width of the MLP's middle.
     fn middle(&mut self, width: usize) -> Result<usize, String> {
         match self.take("mlp_ratio") {
-            Value::Null => Ok(4 * width),
+            Value::Null => Ok(width.saturating_mul(4)),
             ratio => {
                 let ratio =
                     ratio.as_f64().ok_or_else(|| format!("{}.mlp_ratio is {ratio}, not a number", self.name))?;

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 /// More values than the largest CLIP with its optimizer's state has, by far.
 const MAX_VALUES: usize = 1 << 21;
+/// PyTorch's own bound. Each tensor holds its shape twice, however often the pickle names one.
+const MAX_DIMENSIONS: usize = 64;
 /// Under which keys training scripts keep the weights.
 const STATE_DICTS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 
@@ -448,8 +450,13 @@ impl<'a> Machine<'a> {
                     let Value::Storage(storage) = self.values[*storage] else {
                         return Err("a tensor without storage".into());
                     };
-                    let sizes =
-                        |id: &Id| self.tuple(*id)?.iter().map(|id| self.size(*id)).collect::<Result<Vec<_>, String>>();
+                    let sizes = |id: &Id| {
+                        let sides = self.tuple(*id)?;
+                        if sides.len() > MAX_DIMENSIONS {
+                            return Err(format!("a tensor of {} dimensions", sides.len()));
+                        }
+                        sides.iter().map(|id| self.size(*id)).collect::<Result<Vec<_>, String>>()
+                    };
                     let (shape, stride): (Vec<usize>, Vec<usize>) = (sizes(shape)?, sizes(stride)?);
                     if shape.len() != stride.len() {
                         return Err("a tensor whose shape and strides differ in length".into());
@@ -512,6 +519,12 @@ mod tests {
     fn memory_is_bounded() {
         let many = vec![b')'; MAX_VALUES + 1];
         assert!(fault(&many).contains("more than 2097152 values"));
+        // One long tuple, and tensors that all have it for their shape.
+        let mut wide = b"ctorch._utils\n_rebuild_tensor_v2\n(((X\x07\x00\x00\x00storagectorch\nFloatStorage\n".to_vec();
+        wide.extend(b"X\x01\x00\x00\x000NK\x01tQK\x00(");
+        wide.extend(b"K\x01".repeat(65));
+        wide.extend(b"t2tR");
+        assert!(fault(&wide).contains("a tensor of 65 dimensions"), "{}", fault(&wide));
         // A tuple in a tuple in a tuple: neither reading nor dropping it recurses.
         let mut deep = vec![b')'];
         deep.resize(1 << 20, 0x85);

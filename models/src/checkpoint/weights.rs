@@ -14,6 +14,8 @@ use safetensors::{Dtype, SafeTensors};
 use super::pickle::{Pickle, Tensor};
 use crate::error::Error;
 
+/// Each wrapper is taken off for all names at once, so that many of them would take long.
+const MOST_WRAPPERS: usize = 16;
 /// What data-parallel training and `torch.compile` put before every name.
 const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
 /// How files of PyTorch before 1.6 begin: a pickle of this number.
@@ -234,9 +236,9 @@ fn width(kind: &str) -> usize {
 
 /// The same places without the wrappers that all names carry.
 fn unwrapped(mut places: Places) -> Places {
-    while let Some(wrapper) =
-        WRAPPERS.iter().find(|wrapper| !places.is_empty() && places.keys().all(|name| name.starts_with(**wrapper)))
-    {
+    for _ in 0..MOST_WRAPPERS {
+        let common = |wrapper: &&&str| !places.is_empty() && places.keys().all(|name| name.starts_with(**wrapper));
+        let Some(wrapper) = WRAPPERS.iter().find(common) else { break };
         let inner = |(name, place): (String, Place)| (name[wrapper.len()..].to_owned(), place);
         places = places.into_iter().map(inner).collect();
     }
@@ -322,4 +324,19 @@ pub(super) fn transpose(bytes: &[u8], [rows, columns]: [usize; 2], size: usize) 
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_nothing_but_wrappers_is_no_work_without_end() {
+        let place = Place { shard: 0, bytes: 0..4, dtype: Dtype::F32, shape: vec![], transposed: false };
+        let name = "module.".repeat(1 << 20);
+        let left = unwrapped([(name.clone(), place.clone())].into());
+        assert_eq!(left.keys().next().map(String::len), Some(name.len() - 7 * MOST_WRAPPERS));
+        let left = unwrapped([("module._orig_mod.a".to_owned(), place)].into());
+        assert!(left.contains_key("a"));
+    }
 }

@@ -1,10 +1,6 @@
 //! Loops over slices that the compiler turns into vector instructions.
 
-/// Compiles `f` for the widest vectors that this processor has.
-#[inline(always)]
-pub(crate) fn wide<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
+pub(super) use crate::wide::wide;
 
 /// Rows a task, for operations on rows.
 pub(super) const ROWS: usize = 64;

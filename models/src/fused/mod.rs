@@ -33,7 +33,6 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 pub(crate) use attention::{Plan, Span};
 pub(crate) use block::{BlockPlan, block};
 pub(crate) use embedding::embedding;
-pub(crate) use math::wide;
 pub(crate) use norm::layer_norm;
 
 /// Whether tensors of this device can go through the kernels of this module.

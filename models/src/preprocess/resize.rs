@@ -1,7 +1,7 @@
 //! Resizing and cropping in the numbers of Pillow and torchvision.
 
 use super::picture::{Mode, Picture};
-use crate::fused::wide;
+use crate::wide::wide;
 
 /// What a picture is resized to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

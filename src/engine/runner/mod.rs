@@ -273,7 +273,10 @@ impl Pipeline {
         lock(&self.handle.state).began = Some(Instant::now());
         let result = self.run_all(&recorder, watch);
         drop(watching);
-        write_timeline(&dir, &recorder).and(result)
+        let written = write_timeline(&dir, &recorder);
+        // What ended the run goes before what could not be written of it: a full disk causes both.
+        let summary = result?;
+        written.map(|()| summary)
     }
 
     fn run_all(

@@ -3,13 +3,11 @@
 //! The image encoder is frozen (TNG-CLIP, arXiv 2505.18434, section 4), so a
 //! picture has one feature for good. In the first epoch the stage runs an encoder
 //! ([`onnx`](EncoderKind::Onnx) with tract, or [`clip`](EncoderKind::Clip), the
-//! ViT in burn) and writes one Arrow IPC file a shard; once every shard has its
+//! ViT in burn) and writes one Arrow IPC file a shard ([`stage_features`]); once every shard has its
 //! file the stage starts the epochs by itself, in the order that reading the tars
 //! would have had, and tar, decode and encoder rest.
 
-mod cache;
 mod encoder;
-mod entry;
 mod gather;
 mod onnx;
 mod ordered;
@@ -19,9 +17,7 @@ mod vit;
 #[cfg(test)]
 mod tests;
 
-pub use cache::{CacheError, FeatureCache};
 pub use encoder::{EncodeError, Encoder};
-pub use entry::{EntryFault, EntryInfo};
 pub use onnx::OnnxEncoder;
 pub use stage::{Encode, EncodeOptions, EncoderKind, Products, open_encoder};
 pub use vit::VitEncoder;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use clip::checkpoint::Tower;
 use clip::{Checkpoint, Preprocess};
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
+use stage_features::FeatureCache;
 use stage_items::{Encoded, Flow, Memory, ModelOptions, Pixels, Recipe, Sample, SampleId, Shard, ShardPlan, Work};
 
-use crate::cache::FeatureCache;
 use crate::encoder::{EncodeError, Encoder};
 use crate::gather::{self, Gather};
 use crate::onnx::OnnxEncoder;

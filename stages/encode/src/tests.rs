@@ -9,14 +9,13 @@ use pipeline_engine::{
     Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
     check, options,
 };
+use stage_features::FeatureCache;
 use stage_items::{
     CachedSample, Encoded, Flow, Memory, ModelOptions, Pixels, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan,
     Work,
 };
 
-use crate::cache::FeatureCache;
 use crate::encoder::{EncodeError, Encoder};
-use crate::entry::{Entry, EntryFault, EntryKey};
 use crate::gather::Gather;
 use crate::stage::{Encode, EncodeStage, Source, open_cache};
 use crate::{OnnxEncoder, VitEncoder};
@@ -408,98 +407,6 @@ fn a_run_that_fails_leaves_whole_entries_only() {
     assert_eq!(after.lines, plain.lines);
     let whole = files(dir.path());
     assert!(left.iter().all(|(name, bytes)| whole[name] == *bytes));
-}
-
-/// An entry with a bit of everything.
-fn entry(rows: usize, dim: usize) -> Entry {
-    let sample = |row: usize| CachedSample {
-        key: format!("key {row}").into(),
-        captions: (0..row % 4).map(|i| format!("ein Käfer {i}")).collect(),
-        outcome: if row % 5 == 2 {
-            Err(("decode".into(), format!("reason {row}").into()))
-        } else {
-            Ok((0..dim).map(|i| (row * dim + i) as f32 * 0.1).collect())
-        },
-    };
-    Entry { samples: (0..rows).map(sample).collect(), fault: None }
-}
-
-fn key() -> EntryKey {
-    EntryKey { fingerprint: "f".into(), shard: "/data/s.tar".into(), identity: "size=1".into() }
-}
-
-#[test]
-fn an_entry_comes_back_as_it_was() {
-    let fault = Some(ShardFault { reason: "cut at 700".into() });
-    for (rows, dim, fault) in [(0, 1, None), (0, 1, fault.clone()), (1, 1, None), (3, 256, fault), (40, 7, None)] {
-        let entry = Entry { fault, ..entry(rows, dim) };
-        let bytes = entry.to_bytes(&key()).unwrap();
-        assert_eq!(bytes, entry.to_bytes(&key()).unwrap());
-        let back = Entry::from_bytes(&bytes, &key()).unwrap();
-        assert_eq!(format!("{back:?}"), format!("{entry:?}"));
-    }
-}
-
-#[test]
-fn a_damaged_entry_is_never_taken_for_a_sound_one() {
-    let bytes = entry(12, 5).to_bytes(&key()).unwrap();
-    for position in 0..bytes.len() {
-        for bit in [0, 3, 7] {
-            let mut damaged = bytes.clone();
-            damaged[position] ^= 1 << bit;
-            assert!(Entry::from_bytes(&damaged, &key()).is_err(), "bit {bit} of byte {position}");
-        }
-    }
-    for length in 0..bytes.len() {
-        assert!(Entry::from_bytes(&bytes[..length], &key()).is_err(), "cut to {length} bytes");
-    }
-    assert!(Entry::from_bytes(&[&bytes[..], b"more"].concat(), &key()).is_err());
-    // A file of zeros, as some file systems leave it after a power cut.
-    assert!(Entry::from_bytes(&vec![0; bytes.len()], &key()).is_err());
-    // An Arrow file that is not ours.
-    let mut foreign = Vec::new();
-    let batch = arrow_array::RecordBatch::try_from_iter([(
-        "key",
-        Arc::new(arrow_array::StringArray::from(vec!["a"])) as arrow_array::ArrayRef,
-    )]);
-    let batch = batch.unwrap();
-    let mut writer = arrow_ipc::writer::FileWriter::try_new(&mut foreign, &batch.schema()).unwrap();
-    writer.write(&batch).unwrap();
-    writer.finish().unwrap();
-    drop(writer);
-    assert!(matches!(Entry::from_bytes(&foreign, &key()), Err(EntryFault::Damaged(_))));
-}
-
-#[test]
-fn an_entry_of_another_key_is_stale() {
-    let bytes = entry(3, 4).to_bytes(&key()).unwrap();
-    for other in [
-        EntryKey { fingerprint: "g".into(), ..key() },
-        EntryKey { shard: "/data/t.tar".into(), ..key() },
-        EntryKey { identity: "size=2".into(), ..key() },
-    ] {
-        assert!(matches!(Entry::from_bytes(&bytes, &other), Err(EntryFault::Stale)));
-    }
-}
-
-#[test]
-fn features_of_two_widths_are_not_written() {
-    let mut mixed = entry(2, 4);
-    mixed.samples[1].outcome = Ok([1.0].into());
-    assert!(mixed.to_bytes(&key()).is_err());
-}
-
-#[test]
-fn the_same_name_in_two_folders_is_two_shards() {
-    let dir = tempfile::tempdir().unwrap();
-    let shard = Shard { number: 0, url: "train-000.tar.gz".into(), identity: "size=1".into() };
-    let cache = |base: &str| FeatureCache::open(dir.path(), Path::new(base), "f".into(), 0).unwrap();
-    let (a, b) = (cache("/a").path(&shard), cache("/b").path(&shard));
-    assert_ne!(a, b);
-    assert!(a.file_name().unwrap().to_str().unwrap().starts_with("train-000-"));
-    let remote = Shard { url: "https://host/a.tar?token=x/../../y".into(), ..shard };
-    assert_eq!(cache("/a").path(&remote), cache("/b").path(&remote));
-    assert_eq!(cache("/a").path(&remote).parent(), Some(dir.path()));
 }
 
 /// A random CLIP of 16-pixel pictures in `dir/model`.

@@ -126,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_is_lost_ends_the_stage_with_what_to_do() {
+        let Some(gpu) = crate::gpu::tests::any() else { return };
+        gpu.lose();
+        let mut search = Search { device: crate::Device::Wgpu(Box::new(gpu)) };
+        let error = pair(&mut search, batch(&[1.0, 0.0, 0.0, 1.0], &[0, 1]), 1).unwrap_err().to_string();
+        assert!(error.contains("was lost") && error.contains("resume the run, or set on = \"cpu\""), "{error}");
+    }
+
+    #[test]
     fn a_bad_feature_is_named() {
         let error = pair(&mut Search::cpu(), batch(&[1.0, 0.0, f32::NAN, 0.0], &[0, 1]), 1).unwrap_err();
         let text = error.to_string();

@@ -72,6 +72,12 @@ pub enum UrlError {
 
 /// More shards than this from one pattern is a typing error.
 const MOST: usize = 1_000_000;
+/// And so are names of more bytes than this, in all.
+const MOST_BYTES: usize = 256 << 20;
+/// Braces in a pattern, one in another or one behind another.
+const MOST_BRACES: usize = 100;
+/// The most digits of a number that is padded.
+const MOST_DIGITS: usize = 64;
 
 /// The shards that `patterns` name, in the order written; files of a glob sorted.
 ///
@@ -212,22 +218,24 @@ fn some_of(names: &[String]) -> String {
 /// Braces without a comma or a range stay as they are.
 ///
 /// # Errors
-/// [`UrlError::Braces`] when a brace is not closed or opened, or when there
-/// would be more than a million shards.
+/// [`UrlError::Braces`] when a brace is not closed or opened, when there are more than 100
+/// of them, or when there would be more than a million shards.
 pub fn expand_braces(pattern: &str) -> Result<Vec<String>, UrlError> {
-    expand(pattern, 0).map_err(|fault| UrlError::Braces { pattern: pattern.to_owned(), fault })
+    expand(pattern, &mut 0).map_err(|fault| UrlError::Braces { pattern: pattern.to_owned(), fault })
 }
 
-fn expand(pattern: &str, depth: usize) -> Result<Vec<String>, String> {
-    if depth > 32 {
-        return Err("braces nested more than 32 deep".to_owned());
-    }
+/// `braces` counts those that were opened so far: each is a call that waits for others.
+fn expand(pattern: &str, braces: &mut usize) -> Result<Vec<String>, String> {
     let Some(open) = pattern.find('{') else {
         return match pattern.contains('}') {
             true => Err("a `}` closes nothing".to_owned()),
             false => Ok(vec![pattern.to_owned()]),
         };
     };
+    *braces += 1;
+    if *braces > MOST_BRACES {
+        return Err(format!("has more than {MOST_BRACES} braces"));
+    }
     let (head, inside) = (&pattern[..open], &pattern[open + 1..]);
     if head.contains('}') {
         return Err("a `}` closes nothing".to_owned());
@@ -256,19 +264,30 @@ fn expand(pattern: &str, depth: usize) -> Result<Vec<String>, String> {
     let mut middles = Vec::new();
     if parts.len() > 1 {
         for part in parts {
-            middles.extend(expand(part, depth + 1)?);
+            middles.extend(expand(part, braces)?);
+            fits(middles.len(), middles.iter().map(String::len).max().unwrap_or(0))?;
         }
     } else if let Some(range) = range(parts[0])? {
         middles = range;
     } else {
-        middles.extend(expand(parts[0], depth + 1)?.into_iter().map(|text| format!("{{{text}}}")));
+        middles.extend(expand(parts[0], braces)?.into_iter().map(|text| format!("{{{text}}}")));
     }
 
-    let tails = expand(&inside[close + 1..], depth)?;
-    if middles.len().saturating_mul(tails.len()) > MOST {
+    let tails = expand(&inside[close + 1..], braces)?;
+    let longest = |texts: &[String]| texts.iter().map(String::len).max().unwrap_or(0);
+    fits(middles.len().saturating_mul(tails.len()), head.len() + longest(&middles) + longest(&tails))?;
+    Ok(middles.iter().flat_map(|middle| tails.iter().map(move |tail| format!("{head}{middle}{tail}"))).collect())
+}
+
+/// So many names of at most `length` bytes.
+fn fits(count: usize, length: usize) -> Result<(), String> {
+    if count > MOST {
         return Err(format!("expands to more than {MOST} shards"));
     }
-    Ok(middles.iter().flat_map(|middle| tails.iter().map(move |tail| format!("{head}{middle}{tail}"))).collect())
+    match count.saturating_mul(length) > MOST_BYTES {
+        true => Err(format!("expands to names of more than {} MiB", MOST_BYTES >> 20)),
+        false => Ok(()),
+    }
 }
 
 /// `1..3`, `000..011`, `a..e`, each with an optional `..step`; `None` for anything else.
@@ -284,6 +303,9 @@ fn range(text: &str) -> Result<Option<Vec<String>>, String> {
     if let (Ok(a), Ok(b)) = (first.parse::<i64>(), last.parse::<i64>()) {
         let padded = |end: &str| end.trim_start_matches('-').starts_with('0') && end.trim_start_matches('-').len() > 1;
         let width = if padded(first) || padded(last) { first.len().max(last.len()) } else { 0 };
+        if width > MOST_DIGITS {
+            return Err(format!("a number of more than {MOST_DIGITS} digits"));
+        }
         return Ok(Some(steps(a, b, step)?.map(|n| format!("{n:0width$}")).collect()));
     }
     let letter = |end: &str| match end.as_bytes() {
@@ -301,8 +323,9 @@ fn steps(a: i64, b: i64, step: u64) -> Result<impl Iterator<Item = i64>, String>
         return Err(format!("expands to more than {MOST} shards"));
     }
     Ok((0..=count).map(move |k| {
+        // Between the ends, but the way there may be longer than an i64.
         let offset = (k * step) as i64;
-        if a <= b { a + offset } else { a - offset }
+        if a <= b { a.wrapping_add(offset) } else { a.wrapping_sub(offset) }
     }))
 }
 
@@ -336,6 +359,10 @@ mod tests {
             ("{a}", "{a}"),
             ("{a{1,2}}", "{a1} {a2}"),
             ("{1..b}", "{1..b}"),
+            (
+                "{-9223372036854775808..9223372036854775807..9223372036854775807}",
+                "-9223372036854775808 -1 9223372036854775806",
+            ),
             ("{train,dev}/x-{00..01}.tar", "train/x-00.tar train/x-01.tar dev/x-00.tar dev/x-01.tar"),
         ];
         for (pattern, want) in table {
@@ -353,7 +380,12 @@ mod tests {
             ("{-9223372036854775808..9223372036854775807}", "more than 1000000"),
             ("{0..999}{0..999}{0..999}", "more than 1000000"),
             (&"{".repeat(40), "never closed"),
-            (&format!("{}a{}", "{".repeat(40), "}".repeat(40)), "32 deep"),
+            (&format!("{}a{}", "{".repeat(101), "}".repeat(101)), "more than 100 braces"),
+            (&"{a}".repeat(101), "more than 100 braces"),
+            // Each is within bounds, and all together are not.
+            (&format!("{{{}{{0..999999}}}}", "{0..999999},".repeat(30)), "more than 1000000"),
+            (&format!("{}{{0..999999}}", "x".repeat(300)), "more than 256 MiB"),
+            (&format!("{{{}1..2}}", "0".repeat(70_000)), "more than 64 digits"),
         ] {
             let error = expand_braces(pattern).unwrap_err().to_string();
             assert!(error.contains(part) && error.contains(pattern), "{error}");

@@ -101,28 +101,11 @@ impl Checkpoints {
         if part.exists() {
             fs::remove_dir_all(&part).map_err(TrainError::io(&part))?;
         }
-        fs::create_dir_all(&part).map_err(TrainError::io(&part))?;
-        let mut checksums = BTreeMap::new();
-        for (file, bytes) in [(WEIGHTS, weights(optimizer)), (OPTIMIZER, moments(optimizer))] {
-            let bytes = bytes.map_err(|message| TrainError::Checkpoint { path: part.join(file), message })?;
-            checksums.insert(file.to_owned(), blake3::hash(&bytes).to_hex().to_string());
-            write_durably(&part.join(file), &bytes)?;
+        if let Err(error) = fill(&part, progress, optimizer) {
+            // On a full disk, half a checkpoint would be in the way of all that is written after it.
+            let _ = fs::remove_dir_all(&part);
+            return Err(error);
         }
-        let state = State {
-            format: FORMAT,
-            epochs: progress.position.epochs,
-            steps: progress.position.steps,
-            total_steps: progress.position.total_steps,
-            optimizer_steps: optimizer.steps(),
-            losses: progress.losses.iter().map(|(name, sum)| (name.clone(), format!("{sum:?}"))).collect(),
-            left_out: progress.left_out,
-            checksums,
-            seal: String::new(),
-        };
-        let json = state.sealed().and_then(|state| serde_json::to_vec_pretty(&state));
-        let json = json.map_err(|e| TrainError::io(&part.join(STATE))(e.into()))?;
-        write_durably(&part.join(STATE), &json)?;
-        sync_folder(&part)?;
         // Only a torn one: it is written again after a resume from before it.
         if path.exists() {
             fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
@@ -196,6 +179,32 @@ impl Checkpoints {
         found.sort();
         Ok(found)
     }
+}
+
+/// Writes the files of a checkpoint into `part`, durably.
+fn fill(part: &Path, progress: &Progress, optimizer: &AdamW) -> Result<(), TrainError> {
+    fs::create_dir_all(part).map_err(TrainError::io(part))?;
+    let mut checksums = BTreeMap::new();
+    for (file, bytes) in [(WEIGHTS, weights(optimizer)), (OPTIMIZER, moments(optimizer))] {
+        let bytes = bytes.map_err(|message| TrainError::Checkpoint { path: part.join(file), message })?;
+        checksums.insert(file.to_owned(), blake3::hash(&bytes).to_hex().to_string());
+        write_durably(&part.join(file), &bytes)?;
+    }
+    let state = State {
+        format: FORMAT,
+        epochs: progress.position.epochs,
+        steps: progress.position.steps,
+        total_steps: progress.position.total_steps,
+        optimizer_steps: optimizer.steps(),
+        losses: progress.losses.iter().map(|(name, sum)| (name.clone(), format!("{sum:?}"))).collect(),
+        left_out: progress.left_out,
+        checksums,
+        seal: String::new(),
+    };
+    let json = state.sealed().and_then(|state| serde_json::to_vec_pretty(&state));
+    let json = json.map_err(|e| TrainError::io(&part.join(STATE))(e.into()))?;
+    write_durably(&part.join(STATE), &json)?;
+    sync_folder(part)
 }
 
 /// Epochs finished, and steps of the next one.

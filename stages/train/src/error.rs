@@ -105,7 +105,7 @@ pub enum TrainError {
         checkpoint: String,
     },
     /// The device failed.
-    #[error("the device failed: {0}")]
+    #[error("the device failed: {0}; once it works again, go on with --resume")]
     Device(String),
     /// The model.
     #[error(transparent)]

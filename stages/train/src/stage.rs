@@ -109,8 +109,11 @@ options! {
         eps: f64 = 1e-6, 1e-12..=1.0;
         /// The gradient is scaled down to this norm; 0: it is left as it is.
         clip_norm: f64 = 0.0, 0.0..=1e9;
-        /// Steps between two checkpoints; 0: only at the end of an epoch.
+        /// Steps between two checkpoints; 0: as checkpoint_minutes says. There is one at the end of
+        /// an epoch and of an interrupted run in any case.
         checkpoint_steps: u64 = 0 => free;
+        /// Minutes after which a step is followed by a checkpoint; 0: as checkpoint_steps says.
+        checkpoint_minutes: f64 = 10.0, 0.0..=1e6 => free;
         /// How many checkpoints are kept.
         keep: usize = 2, 1..=1_000_000 => free;
         /// A step whose loss or gradient is NaN or infinite ends the run ("stop"), or is left
@@ -200,6 +203,8 @@ struct Training {
     dir: Option<RunDir>,
     checkpoints: Option<Checkpoints>,
     last_checkpoint: Option<String>,
+    /// When that was written, or the run began.
+    saved: Instant,
     progress: Progress,
     log: Log,
 }
@@ -241,6 +246,7 @@ impl Training {
             tokenizer: Arc::new(tokenizer),
             dir: build.dir.cloned(),
             last_checkpoint: None,
+            saved: Instant::now(),
             progress: Progress::default(),
             log: Log::default(),
         };
@@ -376,10 +382,18 @@ impl Training {
         Ok(())
     }
 
+    /// Whether the options ask for one after this step. When there is one never changes what is trained.
+    fn checkpoint_is_due(&self) -> bool {
+        let (steps, minutes) = (self.options.checkpoint_steps, self.options.checkpoint_minutes);
+        let steps = steps > 0 && self.progress.position.total_steps.is_multiple_of(steps);
+        steps || (minutes > 0.0 && self.saved.elapsed().as_secs_f64() >= minutes * 60.0)
+    }
+
     fn save(&mut self, pass: &Pass<'_>) -> Result<(), StageError> {
         if let Some(checkpoints) = &self.checkpoints {
             let path = checkpoints.save(&self.progress, self.trainer.optimizer())?;
             self.last_checkpoint = Some(path.display().to_string());
+            self.saved = Instant::now();
             pass.services.publish(Arc::new(LastCheckpoint(path)));
         }
         Ok(())
@@ -400,8 +414,7 @@ impl Stage<Tokens, Nothing> for Training {
             };
             self.step(pass, &tokens)?;
             let interrupted = pass.interrupted();
-            let every = self.options.checkpoint_steps;
-            if interrupted || (every > 0 && self.progress.position.total_steps.is_multiple_of(every)) {
+            if interrupted || self.checkpoint_is_due() {
                 self.save(pass)?;
             }
             if interrupted {

@@ -182,6 +182,30 @@ fn a_torn_checkpoint_costs_only_the_steps_since_the_one_before() {
 }
 
 #[test]
+fn checkpoints_come_after_steps_or_minutes_and_the_last_few_stay() {
+    let names = |dir: &Path| {
+        let entries = std::fs::read_dir(dir.join("run/checkpoints")).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    for (train, left) in [
+        ("keep = 99", &["e0001-s000000", "e0002-s000000", "e0003-s000000"][..]),
+        ("checkpoint_minutes = 0\nkeep = 2", &["e0002-s000000", "e0003-s000000"]),
+        // Less than a step takes: one after each.
+        ("checkpoint_minutes = 1e-9\nkeep = 3", &["e0002-s000003", "e0002-s000004", "e0003-s000000"]),
+        (
+            "checkpoint_minutes = 1e5\ncheckpoint_steps = 3\nkeep = 3",
+            &["e0002-s000001", "e0002-s000004", "e0003-s000000"],
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        run(dir.path(), false, "", train, 0).unwrap();
+        assert_eq!(names(dir.path()), left, "{train}");
+    }
+}
+
+#[test]
 fn the_loss_of_each_epoch_is_written_down() {
     let dir = tempfile::tempdir().unwrap();
     run(dir.path(), false, "twins = true", "loss = \"contrast\"", 0).unwrap();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use pipeline_engine::rng::{ChaCha8Rng, Draw};
 use rand::RngExt;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::world;
 
@@ -25,11 +25,17 @@ pub struct Settings {
     pub seed: u64,
     /// Images in the shards.
     pub samples: usize,
+    /// What came of it so far, with other seeds.
+    pub onto: Report,
 }
 
 /// What came of a campaign.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
+    /// Which moments were drawn.
+    pub seeds: Vec<u64>,
+    /// Seconds.
+    pub took_s: f64,
     /// Kills that hit a living run.
     pub kills: usize,
     /// Runs that were killed, once or more, and resumed to their end.
@@ -77,20 +83,28 @@ enum Moment {
 /// # Errors
 /// When a run cannot be started, fails otherwise than by a kill, or hangs.
 pub fn campaign(settings: &Settings, said: &mut dyn FnMut(&str)) -> Result<Report> {
+    ensure!(
+        !settings.onto.seeds.contains(&settings.seed),
+        "seed {} is in the results already; give another one with --seed",
+        settings.seed
+    );
+    let began = Instant::now();
     world::make(&settings.folder, settings.samples)?;
     let mut whole = Vec::new();
     for (index, (name, sets)) in VARIANTS.iter().enumerate() {
         let run = Run::new(settings, format!("whole-{index}"), sets);
-        let began = Instant::now();
+        let started = Instant::now();
         run.finish(&run.start(false, &[])?)?;
-        let took = began.elapsed();
+        let took = started.elapsed();
         said(&format!("{name}: {:.1} s when nobody kills it", took.as_secs_f64()));
         whole.push((run.end()?, took));
     }
 
-    let mut report = Report::default();
+    let mut report = settings.onto.clone();
+    let (wanted, took_before) = (report.kills + settings.kills, report.took_s);
+    report.seeds.push(settings.seed);
     let mut case = 0;
-    while report.kills < settings.kills {
+    while report.kills < wanted {
         let variant = case % VARIANTS.len();
         let (name, sets) = VARIANTS[variant];
         let (end, took) = &whole[variant];
@@ -105,12 +119,13 @@ pub fn campaign(settings: &Settings, said: &mut dyn FnMut(&str)) -> Result<Repor
         report.runs += 1;
         *report.by_settings.entry(name.to_owned()).or_default() += 1;
         let differences = run.end()?.differences(end);
-        said(&format!("run {case} ({name}), kill {} of {}: {}", report.kills, settings.kills, verdict(&differences)));
+        said(&format!("run {case} ({name}), kill {} of {wanted}: {}", report.kills, verdict(&differences)));
         report.differences.extend(differences.into_iter().map(|what| format!("run {case} ({name}): {what}")));
         if report.differences.is_empty() {
             std::fs::remove_dir_all(run.dir()).ok();
         }
         case += 1;
+        report.took_s = took_before + began.elapsed().as_secs_f64();
     }
     Ok(report)
 }
@@ -242,6 +257,7 @@ impl<'a> Run<'a> {
     fn at(&self) -> &'static str {
         let paths = self.paths();
         let has = |end: &str| paths.iter().any(|path| path.ends_with(end));
+        let cached = |path: &String| path.contains(".arrow.") && path.ends_with(".part");
         let checkpoint = paths.iter().any(|path| path.starts_with('e') && path.contains("-s"));
         if has(".export.partial") {
             "export"
@@ -249,6 +265,8 @@ impl<'a> Run<'a> {
             "after the export"
         } else if paths.iter().any(|path| path.starts_with('e') && path.ends_with(".part")) {
             "a checkpoint"
+        } else if paths.iter().any(cached) {
+            "writing the cache"
         } else if has(".arrow") && !checkpoint {
             "the cache and the first steps"
         } else if checkpoint {

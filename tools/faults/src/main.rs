@@ -30,6 +30,9 @@ enum Command {
         /// Images in the shards.
         #[arg(long, default_value_t = 60)]
         samples: usize,
+        /// A result to add to, of a campaign with another seed: a long one can be run in parts.
+        #[arg(long)]
+        onto: Option<PathBuf>,
     },
     /// Feed broken tars, pictures, captions, checkpoints and caches.
     Rubbish {
@@ -57,8 +60,15 @@ fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut said = |text: &str| eprintln!("{text}");
     let (json, faults) = match cli.command {
-        Command::Kill { kills, seed, samples } => {
-            let settings = kill::Settings { pipeline, folder: folder.path().to_owned(), kills, seed, samples };
+        Command::Kill { kills, seed, samples, onto } => {
+            let onto = match onto {
+                Some(path) => {
+                    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                    serde_json::from_str(&text).with_context(|| format!("{} is no result of kills", path.display()))?
+                }
+                None => kill::Report::default(),
+            };
+            let settings = kill::Settings { pipeline, folder: folder.path().to_owned(), kills, seed, samples, onto };
             let report = kill::campaign(&settings, &mut said)?;
             (serde_json::to_string_pretty(&report)?, report.differences)
         }

@@ -10,12 +10,13 @@ use clip::{Checkpoint, ClipConfig, Precision, TextConfig};
 use pipeline_engine::Position;
 use pipeline_engine::rng::ChaCha8Rng;
 use rand::RngExt;
-use stage_encode::FeatureCache;
+use stage_features::FeatureCache;
 use stage_items::{CachedSample, FeatureMemory, Shard};
 use stage_train::checkpoint::{Checkpoints, Progress};
 use stage_train::optimizer::{AdamW, Settings};
 
 use super::{Outcome, Victim, break_bytes, noise};
+use crate::world::root;
 
 /// Breaks a file in one of many ways; returns what it was.
 fn break_file(path: &Path, rng: &mut ChaCha8Rng) -> Result<Vec<u8>> {
@@ -64,17 +65,26 @@ fn tiny() -> (ClipConfig, clip::Tensors) {
     (config, tensors)
 }
 
-/// The weights that a run starts from.
+/// The weights that a run starts from: a folder of safetensors, and others of PyTorch's pickles.
 pub struct Weights {
     dir: PathBuf,
+    pickles: PathBuf,
 }
+
+/// One in each of the layouts that torch.save has had.
+const PICKLES: [&str; 3] = ["plain.pt", "legacy.pt", "training.pt"];
 
 impl Weights {
     pub fn new(folder: &Path) -> Result<Self> {
         let dir = folder.join("weights");
         let (config, tensors) = tiny();
         Checkpoint::create(&dir, &config, &tensors, Precision::F32)?;
-        Ok(Self { dir })
+        let (from, pickles) = (root().join("models/tests/data/checkpoints"), folder.join("pickles"));
+        fs::create_dir_all(&pickles)?;
+        for name in PICKLES.iter().chain(&["open_clip_config.json"]) {
+            fs::copy(from.join(name), pickles.join(name)).with_context(|| from.join(name).display().to_string())?;
+        }
+        Ok(Self { dir, pickles })
     }
 }
 
@@ -84,10 +94,17 @@ impl Victim for Weights {
     }
 
     fn swallow(&self, rng: &mut ChaCha8Rng) -> Result<Outcome> {
-        let file = ["model.safetensors", "config.json"][usize::from(rng.random_bool(0.3))];
-        let path = self.dir.join(file);
+        // A file of weights is opened with the config that lies beside it.
+        let (path, opened) = match rng.random_range(0..10u32) {
+            0..3 => (self.dir.join("config.json"), self.dir.clone()),
+            3..7 => (self.dir.join("model.safetensors"), self.dir.clone()),
+            _ => {
+                let path = self.pickles.join(PICKLES[rng.random_range(0..PICKLES.len())]);
+                (path.clone(), path)
+            }
+        };
         let was = break_file(&path, rng)?;
-        let opened = Checkpoint::open(&self.dir).and_then(|checkpoint| {
+        let opened = Checkpoint::open(opened).and_then(|checkpoint| {
             let names: Vec<String> = checkpoint.names().map(str::to_owned).collect();
             names.iter().try_for_each(|name| checkpoint.tensor(name).map(drop))
         });

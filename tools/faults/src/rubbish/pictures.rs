@@ -9,7 +9,7 @@ use pipeline_engine::rng::ChaCha8Rng;
 use rand::RngExt;
 
 use super::{Outcome, Victim, break_bytes, noise};
-use crate::world::samples;
+use crate::world::{root, samples};
 
 pub struct Pictures {
     /// Sound pictures of many modes.
@@ -40,6 +40,10 @@ impl Pictures {
             sound.push(encode(&DynamicImage::new_rgb8(60, 40), format)?);
         }
         sound.push(encode(&grey, ImageFormat::Jpeg)?);
+        // In four inks.
+        sound.push(std::fs::read(root().join("models/tests/data/preprocess/cmyk.jpg"))?);
+        let frame = encode(&DynamicImage::new_rgb8(24, 20), ImageFormat::WebP)?;
+        sound.push(animated_webp(&frame, 24, 20, 3));
         Ok(Self { sound, preprocess: Preprocess::openai(32), limits: Limits::default() })
     }
 
@@ -88,6 +92,12 @@ impl Pictures {
                 let frames = [&8u32.to_be_bytes()[..], b"acTL", &[0, 0, 0, 9, 0, 0, 0, 0], &[0; 4]].concat();
                 bytes.splice(33..33, frames);
             }
+            // Another animation, whose frames are larger than they say, or many.
+            7 => {
+                let frame = encode(&DynamicImage::new_rgb8(24, 20), ImageFormat::WebP)?;
+                let [width, height] = [0; 2].map(|_| [0, 1, 24, 16_383, 1 << 23][rng.random_range(0..5usize)]);
+                bytes = animated_webp(&frame, width, height, rng.random_range(0..2000usize));
+            }
             // Behind the picture there is more.
             8 => bytes.extend(noise(rng, 3000)),
             9 => {}
@@ -116,6 +126,20 @@ fn encode(picture: &DynamicImage, format: ImageFormat) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, format)?;
     Ok(bytes.into_inner())
+}
+
+/// An animated WebP of so many times the same frame, whose size by its own header is right.
+fn animated_webp(frame: &[u8], width: u32, height: u32, count: usize) -> Vec<u8> {
+    let side = |side: u32| side.saturating_sub(1).to_le_bytes()[..3].to_vec();
+    let chunk = |name: &[u8; 4], body: &[u8]| [name, &(body.len() as u32).to_le_bytes()[..], body].concat();
+    let head = [&[2, 0, 0, 0][..], &side(width), &side(height)].concat();
+    // Place, size, duration and flags, and the still picture without its own head.
+    let one = [&[0; 6][..], &side(width), &side(height), &[40, 0, 0, 0], &frame[12..]].concat();
+    let mut body = b"WEBP".to_vec();
+    body.extend(chunk(b"VP8X", &head));
+    body.extend(chunk(b"ANIM", &[0; 6]));
+    body.extend(chunk(b"ANMF", &one).repeat(count));
+    chunk(b"RIFF", &body)
 }
 
 /// The head of a PNG of this size, with a right checksum, and hardly anything behind it.

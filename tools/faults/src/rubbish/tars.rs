@@ -32,7 +32,7 @@ impl Tars {
         let mut tar = Vec::new();
         let first = rng.random_range(0..self.members.len());
         let count = rng.random_range(0..16usize);
-        let odd = rng.random_range(0..20u32);
+        let odd = rng.random_range(0..26u32);
         for i in 0..count {
             let (name, bytes) = &self.members[(first + i) % self.members.len()];
             // Interleaved: keys come in turns.
@@ -70,6 +70,18 @@ impl Tars {
                 }
                 15 if hit => tar.extend(vec![0; BLOCK * rng.random_range(1..4usize)]),
                 16 => tar.extend(member(&name, rng.random_range(0..=255u32) as u8, bytes)),
+                // Captions that are none, or too many.
+                20..26 if name.ends_with(".txt") => {
+                    let text = match odd {
+                        20 => Vec::new(),
+                        21 => vec![b'x'; [4095, 4097, 1 << 20, (1 << 20) + 1][i % 4]],
+                        22 => b"a dog\0 and a cat".to_vec(),
+                        23 => [b"a dog \xff\xfe\n".as_slice(), &noise(rng, 40)].concat(),
+                        24 => b"no\nnot\nwithout no nothing\nnever".to_vec(),
+                        _ => b"\n \n\t\n".to_vec(),
+                    };
+                    tar.extend(member(&name, b'0', &text));
+                }
                 18 if hit => tar.extend(member("g", b'g', &noise(rng, 2000))),
                 19 if hit => tar.extend(member("x", b'x', &noise(rng, 2000))),
                 _ => tar.extend(member(&name, b'0', bytes)),

@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_ipc::reader::FileReader;
+use arrow_ipc::root_as_footer;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, Metadata, Schema};
 use stage_items::{CachedSample, ShardFault};
@@ -37,7 +39,7 @@ pub(crate) const MAX_BYTES: u64 = 1 << 31;
 
 /// What an entry was made of; another key makes it stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EntryKey {
+pub struct EntryKey {
     /// Of encoder, preprocessing and recipe.
     pub fingerprint: String,
     /// Where the shard is.
@@ -48,7 +50,7 @@ pub(crate) struct EntryKey {
 
 /// The content of an entry.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// In the order of the tar.
     pub samples: Vec<CachedSample>,
     /// What is wrong with the shard, for good.
@@ -72,7 +74,7 @@ pub enum EntryFault {
 }
 
 /// About how much memory a sample holds.
-pub(crate) fn sample_bytes(sample: &CachedSample) -> usize {
+pub fn sample_bytes(sample: &CachedSample) -> usize {
     let outcome = sample.outcome.as_ref().map_or(64, |feature| feature.len() * 4);
     let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();
     128 + sample.key.len() + captions + outcome
@@ -100,14 +102,7 @@ impl Entry {
         writer.write(&batch)?;
         writer.finish()?;
         drop(writer);
-        let trailer = bytes.split_off(bytes.len() - TRAILER);
-        let (length, magic) = trailer.split_at(4);
-        let length: [u8; 4] = length.try_into().map_err(|_| EntryFault::Damaged("it has no trailer"))?;
-        let mut sealed_trailer = (i32::from_le_bytes(length) + SEAL as i32).to_le_bytes().to_vec();
-        sealed_trailer.extend(magic);
-        let seal = seal(&bytes, &sealed_trailer);
-        bytes.extend(seal.as_bytes());
-        bytes.extend(sealed_trailer);
+        let bytes = sealed(bytes)?;
         if bytes.len() as u64 > MAX_BYTES { Err(large) } else { Ok(bytes) }
     }
 
@@ -152,17 +147,11 @@ impl Entry {
     /// # Errors
     /// [`EntryFault`], which the cache takes for an entry that is absent.
     pub fn read(path: &Path, key: &EntryKey) -> Result<Option<Self>, EntryFault> {
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(EntryFault::Damaged("it is larger than any that is written here"));
+        match read(path) {
+            Ok(bytes) => Self::from_bytes(&bytes, key).map(Some),
+            Err(EntryFault::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(fault) => Err(fault),
         }
-        Self::from_bytes(&bytes, key).map(Some)
     }
 
     /// As [`Entry::read`], of a file in memory.
@@ -181,6 +170,13 @@ impl Entry {
         if seal(body, trailer).as_bytes() != found {
             return Err(EntryFault::Damaged("its checksum is wrong"));
         }
+        // Whoever knows the seal can forge one around anything, and Arrow panics at some of that.
+        catch_unwind(AssertUnwindSafe(|| Self::unsealed(bytes, wanted)))
+            .unwrap_or(Err(EntryFault::Damaged("Arrow's reader fails at it")))
+    }
+
+    fn unsealed(bytes: &[u8], wanted: impl Fn(&Metadata) -> bool) -> Result<(Metadata, Self), EntryFault> {
+        blocks_lie_inside(bytes)?;
         let mut reader = FileReader::try_new(Cursor::new(bytes), None)?;
         let schema = reader.schema();
         let metadata = schema.metadata();
@@ -223,7 +219,7 @@ impl EntryInfo {
     /// # Errors
     /// A file that cannot be read, is damaged, or is no file of a feature cache.
     pub fn open(path: &Path) -> Result<Self, EntryFault> {
-        let bytes = std::fs::read(path)?;
+        let bytes = read(path)?;
         let format = format!("features/{VERSION}");
         let (metadata, entry) = Entry::parse(&bytes, |metadata| metadata.get("format") == Some(&format))?;
         let text = |name: &str| metadata.get(name).cloned().unwrap_or_default();
@@ -255,6 +251,51 @@ impl EntryKey {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+}
+
+/// An Arrow IPC file with the seal of this cache in it.
+///
+/// # Errors
+/// Bytes that do not end as such a file does.
+pub fn sealed(mut arrow: Vec<u8>) -> Result<Vec<u8>, EntryFault> {
+    let no_trailer = EntryFault::Damaged("it has no trailer");
+    let Some(body) = arrow.len().checked_sub(TRAILER) else { return Err(no_trailer) };
+    let trailer = arrow.split_off(body);
+    let Some((length, magic)) = trailer.split_first_chunk::<4>() else { return Err(no_trailer) };
+    let longer = i32::from_le_bytes(*length).checked_add(SEAL as i32).ok_or(no_trailer)?;
+    let trailer = [&longer.to_le_bytes(), magic].concat();
+    let seal = seal(&arrow, &trailer);
+    arrow.extend(seal.as_bytes());
+    arrow.extend(trailer);
+    Ok(arrow)
+}
+
+/// Whether all that the footer points at is in the file: Arrow takes memory for a block of any length.
+fn blocks_lie_inside(bytes: &[u8]) -> Result<(), EntryFault> {
+    let cut = || EntryFault::Damaged("its footer points outside of it");
+    let body = bytes.len().checked_sub(TRAILER).ok_or_else(cut)?;
+    let length: [u8; 4] = bytes[body..body + 4].try_into().map_err(|_| cut())?;
+    let start = usize::try_from(i32::from_le_bytes(length)).ok().and_then(|length| body.checked_sub(length));
+    let footer = root_as_footer(&bytes[start.ok_or_else(cut)?..body]).map_err(|_| cut())?;
+    let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
+    for block in blocks {
+        let parts = [block.offset(), i64::from(block.metaDataLength()), block.bodyLength()];
+        let end = parts.iter().try_fold(0u64, |end, part| end.checked_add(u64::try_from(*part).ok()?));
+        if end.is_none_or(|end| end > body as u64) {
+            return Err(cut());
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a file that is no larger than an entry can be.
+fn read(path: &Path) -> Result<Vec<u8>, EntryFault> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_BYTES {
+        true => Err(EntryFault::Damaged("it is larger than any that is written here")),
+        false => Ok(bytes),
     }
 }
 

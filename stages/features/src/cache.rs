@@ -72,7 +72,7 @@ impl FeatureCache {
     }
 
     /// The shard's entry, if it has a sound one.
-    pub(crate) fn load(&self, shard: &Shard) -> Option<Arc<Entry>> {
+    pub fn load(&self, shard: &Shard) -> Option<Arc<Entry>> {
         let path = self.path(shard);
         match self.state().files.get(&path) {
             Some(Known::Held(entry)) => return Some(entry.clone()),
@@ -100,7 +100,7 @@ impl FeatureCache {
 
     /// Writes the shard's entry, whole or not at all. What cannot be written is a
     /// warning: the run is right without it.
-    pub(crate) fn store(&self, shard: &Shard, entry: Entry) {
+    pub fn store(&self, shard: &Shard, entry: Entry) {
         let path = self.path(shard);
         let written = entry
             .to_bytes(&self.key(shard))
@@ -148,7 +148,7 @@ impl FeatureCache {
 
     /// The shard's file: its name for people, and a hash that keeps encoders and
     /// shards apart. A new version of a shard takes the place of the old one.
-    pub(crate) fn path(&self, shard: &Shard) -> PathBuf {
+    pub fn path(&self, shard: &Shard) -> PathBuf {
         let mut hasher = blake3::Hasher::new();
         for part in [&format!("{VERSION}"), &self.fingerprint, &self.place(shard)] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());

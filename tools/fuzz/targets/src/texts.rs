@@ -1,0 +1,139 @@
+//! Captions and templates.
+
+use std::sync::{Arc, OnceLock};
+
+use clip::Tokenizer;
+use pipeline_engine::rng::Draw;
+use stage_captions::cache::Analyser;
+use stage_captions::generator::{Counts, FullSource, Generator, Rule};
+use stage_captions::templates::{Source, Template, Twin, compositional, full, twins};
+use stage_captions::wordnet::WordNet;
+use stage_items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
+
+use crate::in_folder;
+
+struct Texts {
+    strict: Generator,
+    lax: Generator,
+    compositional: Vec<Template>,
+    full: Vec<Template>,
+    twins: Vec<Twin>,
+    tokenizer: Tokenizer,
+}
+
+fn texts() -> &'static Texts {
+    static TEXTS: OnceLock<Texts> = OnceLock::new();
+    TEXTS.get_or_init(|| {
+        let generator = |rule| Generator::new(Analyser::new(WordNet::embedded().unwrap(), 1000), rule);
+        let own = Source { file: None, first: None };
+        Texts {
+            strict: generator(Rule { min_distance: Some(4), known_captions: true, implied: true, people: true }),
+            lax: generator(Rule { min_distance: None, known_captions: false, implied: false, people: false }),
+            compositional: compositional(own).unwrap(),
+            full: full(own).unwrap(),
+            twins: twins(own).unwrap(),
+            tokenizer: Tokenizer::clip(),
+        }
+    })
+}
+
+/// The most images of a batch here.
+const MOST: usize = 8;
+
+/// A batch of images with these captions, two neighbours each.
+fn batch(captions: Vec<Vec<String>>, how: u8) -> Paired {
+    let count = captions.len();
+    let items: Vec<BatchItem> = captions
+        .into_iter()
+        .enumerate()
+        .map(|(i, captions)| BatchItem {
+            key: format!("{i}").into(),
+            shard: "s".into(),
+            drawn: usize::from(how >> 4) % captions.len(),
+            captions: captions.into(),
+            // Some images have more than one caption in the batch.
+            image: (i / (1 + usize::from(how >> 6 & 1))) as u32,
+        })
+        .collect();
+    let neighbour = |n: usize| if n % 5 == 4 { NO_NEIGHBOUR } else { ((n * 3 + 1) % count) as u32 };
+    let neighbours = (0..2 * count).map(neighbour).collect();
+    let batch = Batch { epoch: 1, step: 0, items: items.into(), dim: 1, features: vec![1.0; count].into() };
+    Paired { batch, k: 2, neighbours, cosines: vec![0.5; 2 * count] }
+}
+
+/// Captions, those of an image one a line and images apart by an empty line. The first byte says
+/// which generator makes texts of them, the second which draws.
+pub fn captions(data: &[u8]) {
+    let [how, seed, text @ ..] = data else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let images: Vec<Vec<String>> = text
+        .split("\n\n")
+        .take(MOST)
+        .map(|image| image.lines().filter(|line| !line.is_empty() && line.len() <= 4096).map(str::to_owned).collect())
+        .filter(|captions: &Vec<String>| !captions.is_empty())
+        .collect();
+    if images.is_empty() {
+        return;
+    }
+    let own = texts();
+    let generator = if how & 1 == 0 { &own.strict } else { &own.lax };
+    made(generator, &batch(images, *how), &own.compositional, &own.full, &own.twins, *how, *seed);
+}
+
+/// A file of templates. The first byte says for what.
+pub fn templates(data: &[u8]) {
+    let Some((how, text)) = data.split_first() else { return };
+    let own = texts();
+    in_folder(|folder| {
+        let file = folder.join("templates.txt");
+        std::fs::write(&file, text).unwrap();
+        let source = Source { file: Some(&file), first: (how & 4 != 0).then_some(usize::from(how >> 3)) };
+        let images = ["a dog runs on the grass", "A man near two buses.", "no", "water"];
+        let paired = batch(images.iter().map(|caption| vec![(*caption).to_owned()]).collect(), 0);
+        let error = match how & 3 {
+            0 => compositional(source)
+                .map(|own_file| made(&own.strict, &paired, &own_file, &own.full, &own.twins, *how, 1)),
+            1 => full(source)
+                .map(|own_file| made(&own.strict, &paired, &own.compositional, &own_file, &own.twins, *how, 1)),
+            _ => twins(source)
+                .map(|own_file| made(&own.strict, &paired, &own.compositional, &own.full, &own_file, *how, 1)),
+        };
+        if let Err(error) = error {
+            assert!(error.to_string().contains("templates.txt"), "{error}");
+        }
+    });
+}
+
+/// Makes all texts of a batch, twice, and reads them as the text tower would.
+fn made(
+    generator: &Generator,
+    paired: &Paired,
+    compositional: &[Template],
+    full: &[Template],
+    twins: &[Twin],
+    how: u8,
+    seed: u8,
+) {
+    let count = paired.batch.items.len();
+    let source =
+        [FullSource::Mirror, FullSource::Neighbour, FullSource::Other { below: 0.7 }][usize::from(how >> 1) % 3];
+    let draw = |i: usize| Draw::new(u64::from(seed), "fuzz").number(i as u64);
+    let make = || {
+        let mut counts = Counts::default();
+        let negations = generator.negations(paired, compositional, full, source, draw, &mut counts);
+        let pairs = generator.twins(paired, twins, 3, draw, &mut counts);
+        (negations, pairs, counts)
+    };
+    let (negations, pairs, counts) = make();
+    assert_eq!((negations.len(), pairs.len(), counts.items), (count, 3 * count, 2 * count as u64));
+    let (again, pairs_again, counts_again) = make();
+    assert!(again == negations && pairs_again == pairs && counts_again == counts, "the same draws gave other texts");
+    let tokenizer = &texts().tokenizer;
+    let negations: Arc<[_]> = negations.into();
+    let all = negations.iter().flat_map(|made| [&made.compositional, &made.full]);
+    for text in all.chain(pairs.iter().flat_map(|pair| [&pair.truth, &pair.lie, &pair.present, &pair.absent])) {
+        let ids = tokenizer.encode(text);
+        assert!((2..=tokenizer.context()).contains(&ids.len()));
+        assert_eq!((ids[0], ids[ids.len() - 1]), (tokenizer.start(), tokenizer.end()));
+    }
+}
