@@ -28,6 +28,12 @@ pub struct Arguments {
     /// Write every span of every worker to FILE, for https://ui.perfetto.dev.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// One of a sweep's runs: the live view or the lines alone, no tables and no advice.
+    #[arg(long, hide = true)]
+    of_sweep: bool,
+    /// No meters, no timeline, no event files: what tools/overhead compares with.
+    #[arg(long, hide = true, conflicts_with = "trace")]
+    unmetered: bool,
 }
 
 impl Arguments {
@@ -64,7 +70,7 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         env!("PIPELINE_VERSIONS"),
     );
     let mode = Mode::pick(context.quiet, context.log, context.plain);
-    if matches!(mode, Mode::View | Mode::Lines) {
+    if matches!(mode, Mode::View | Mode::Lines) && !args.of_sweep {
         show::say(&format!("{}\ndevice: {device}\n", show::chain(&plan)));
     }
     let epochs = plan.run().epochs;
@@ -79,9 +85,12 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     if let Some(tracer) = &tracer {
         pipeline.trace(tracer.clone());
     }
+    if args.unmetered {
+        pipeline.unmetered();
+    }
     let board = dir.join("tensorboard");
     let events = EventFile::create(&board).with_context(|| format!("cannot write {}", board.display()))?;
-    let events = Arc::new(Mutex::new(Recording { events, failed: false }));
+    let events = Arc::new(Mutex::new(Recording { events, over: args.unmetered }));
     let (told, shared) = (events.clone(), story.clone());
     pipeline.on_step(Arc::new(move |step| {
         if let Some((_, loss)) = step.values.iter().find(|(name, _)| *name == "loss") {
@@ -104,16 +113,18 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         }
         progress.event(&event);
     });
-    progress.end();
+    progress.end(!args.of_sweep);
     if let Some(tracer) = tracer {
         end_trace(tracer)?;
     }
     let summary = result.inspect_err(|error| {
         if matches!(error, RunError::Interrupted { .. }) {
             let config = args.config.config.display();
-            log::notice(&format!(
-                "to go on: pipeline run {config} --resume --set run.name={name}, with the same other settings"
-            ));
+            if !args.of_sweep {
+                log::notice(&format!(
+                    "to go on: pipeline run {config} --resume --set run.name={name}, with the same other settings"
+                ));
+            }
             // What was done until now can be looked at.
             if let Err(error) = report::write(dir.path()) {
                 tracing::warn!("cannot write the report: {error:#}");
@@ -121,22 +132,24 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         }
     })?;
     report::write(&summary.dir).context("cannot write the report")?;
-    show::say(&show::summary(&summary));
+    if !args.of_sweep {
+        show::say(&show::summary(&summary));
+    }
     Ok(())
 }
 
 /// The TensorBoard file. A full disk costs its points, not the run.
 struct Recording {
     events: EventFile,
-    failed: bool,
+    over: bool,
 }
 
 impl Recording {
     fn put(&mut self, write: impl FnOnce(&mut EventFile) -> io::Result<()>) {
-        if !self.failed
+        if !self.over
             && let Err(error) = write(&mut self.events)
         {
-            self.failed = true;
+            self.over = true;
             tracing::warn!("the TensorBoard file ends here, it cannot be written: {error}");
         }
     }
