@@ -16,6 +16,11 @@ use crate::{exit, log, metrics, report, show, view};
 
 /// Run a pipeline: measure, train, measure, export.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline run pipeline.toml
+  pipeline run pipeline.toml --preset paper --set run.epochs=5 --set run.name=paper
+  pipeline run pipeline.toml --set run.name=paper --resume
+  pipeline run pipeline.toml --trace trace.json")]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,

@@ -17,6 +17,9 @@ use crate::{exit, log, show};
 /// Every run has its own folder in the sweep's `dir`. What is whole there is kept,
 /// what was interrupted goes on from its checkpoint: repeat the command to go on.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline sweep sweep.toml --list      # what is done and what is to do
+  pipeline sweep sweep.toml             # the same again goes on")]
 pub struct Arguments {
     /// The sweep: base, dir, seeds, [grid], [[case]]; see docs/benchmarks.md.
     file: PathBuf,
