@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::process::Output;
 
-use common::{Bench, pipeline, root};
+use common::{Bench, pipeline};
 
 /// One command of each kind that takes a checkpoint, with `NAME` for it.
 const COMMANDS: [&[&str]; 6] = [
@@ -63,7 +63,7 @@ mod server;
 #[cfg(feature = "hub")]
 #[test]
 fn every_command_takes_a_checkpoint_from_the_hub() {
-    let files: Vec<(String, Vec<u8>)> = std::fs::read_dir(root().join("assets/clip-world"))
+    let files: Vec<(String, Vec<u8>)> = std::fs::read_dir(common::root().join("assets/clip-world"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.is_file())
@@ -76,7 +76,7 @@ fn every_command_takes_a_checkpoint_from_the_hub() {
     let here = bench.folder.path();
     let home = bench.path("home");
     let environment = [("HF_HOME", home.to_str().unwrap()), ("HF_ENDPOINT", &hub.endpoint)];
-    let local = root().join("assets/clip-world");
+    let local = common::root().join("assets/clip-world");
 
     for arguments in COMMANDS {
         let output = call(here, arguments, "hf:me/clip", &environment);

@@ -55,7 +55,13 @@ pub struct Arguments {
 }
 
 fn after_help() -> String {
-    let mut text = "Benchmarks:\n".to_owned();
+    let mut text = "Examples:
+  pipeline eval --model runs/NAME/export --benchmark retrieval --images 'test-*.tar'
+  pipeline eval --model runs/NAME/export --against clip --benchmark negbench-mcq --file mcq.csv --images val2017
+
+Benchmarks:
+"
+    .to_owned();
     for (name, about) in BENCHMARKS {
         let _ = writeln!(text, "  {name:<20} {about}");
     }

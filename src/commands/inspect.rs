@@ -73,7 +73,7 @@ fn look(path: &Path) -> anyhow::Result<(Value, String)> {
                 _ => bail!("{shown} is no folder of a checkpoint: config.json, weights and tokenizer belong together"),
             },
             "toml" => bail!("{shown} looks like a config; `pipeline check` and `pipeline graph` read it"),
-            _ => bail!("{shown} is nothing that is known here; {WHAT}"),
+            _ => bail!("{shown} is no .tar, no .arrow and no file of weights; {WHAT}"),
         };
     }
     if is_run(path) {
