@@ -3,8 +3,8 @@
     pip install tensorboard
     python3 tools/tensorboard/check.py runs/NAME
 
-Every measurement must have its point, with the value that results.jsonl has, and the loss of the
-steps must give the loss of the epochs. Exits with 1 where something is missing or differs.
+Every measurement of an eval must have its point, with the value that results.jsonl has, and the loss
+of the steps must give the loss of the epochs. Exits with 1 where something is missing or differs.
 """
 
 import argparse
@@ -33,14 +33,16 @@ def main() -> None:
     epochs = {}
     results = [json.loads(line) for line in (run / "results.jsonl").read_text().splitlines()]
     for result in results:
+        if result["eval"] == "train":
+            if (result["metric"], result["part"]) == ("loss", "all"):
+                epochs[result["step"]] = result["value"]
+            continue
         tag = "/".join(result[key] for key in ["eval", "metric", "part"])
         found = points.get(tag, {}).get(result["step"])
         if found is None:
             faults.append(f"{tag} at step {result['step']} has no point")
         elif abs(found - result["value"]) > RELATIVE * max(1.0, abs(result["value"])):
             faults.append(f"{tag} at step {result['step']} is {found}, and {result['value']} in results.jsonl")
-        if tag == "train/loss/all":
-            epochs[result["step"]] = result["value"]
 
     # A point of later steps is a mean of several, so epochs are compared where each step has one.
     means = defaultdict(list)
