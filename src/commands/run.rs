@@ -139,6 +139,9 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     report::write(&summary.dir).context("cannot write the report")?;
     if !args.of_sweep {
         show::say(&show::summary(&summary));
+    } else if handle.interrupted() {
+        // Asked to stop when all steps were done: the run is whole, and the sweep is to stop.
+        std::process::exit(exit::INTERRUPTED.into());
     }
     Ok(())
 }
