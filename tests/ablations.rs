@@ -94,3 +94,40 @@ fn a_sweep_runs_goes_on_and_shows_all_in_one_table() {
     assert_eq!(code, 2);
     assert!(err.contains("did you mean") || err.contains("no option `rl`"), "{err}");
 }
+
+/// A SIGTERM lets the run that goes on save; it is not taken for whole, and goes on from there.
+#[cfg(unix)]
+#[test]
+fn a_sweep_that_is_stopped_goes_on() {
+    let bench = Bench::new(48);
+    bench.write_config();
+    let sweep = "base = \"pipeline.toml\"\ndir = \"swept\"\nseeds = [1, 2]\nset = [\"run.epochs=30\"]\n";
+    std::fs::write(bench.path("sweep.toml"), sweep).unwrap();
+    let child = pipeline()
+        .current_dir(bench.folder.path())
+        .args(["sweep", "sweep.toml"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let names = || std::fs::read_dir(bench.path("swept")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let begun = || names().any(|run| run.join("stages.json").exists());
+    for _ in 0..1200 {
+        if begun() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(begun(), "no epoch in a minute");
+    let kill = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("to go on: pipeline sweep sweep.toml"), "{told}");
+    let (_, out, _) = run(&bench, &["sweep", "sweep.toml", "--list"]);
+    assert_eq!(out.matches("to do").count(), 2, "{out}");
+    let (code, out, err) = run(&bench, &["sweep", "sweep.toml"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("resumed from") && out.contains("run 2 of 2"), "{out}{err}");
+}

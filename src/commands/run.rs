@@ -125,11 +125,13 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     let summary = result.inspect_err(|error| {
         if matches!(error, RunError::Interrupted { .. }) {
             let config = args.config.config.display();
-            if !args.of_sweep {
-                log::notice(&format!(
-                    "to go on: pipeline run {config} --resume --set run.name={name}, with the same other settings"
-                ));
+            // A sweep has its own advice, and takes a run with a report for whole.
+            if args.of_sweep {
+                return;
             }
+            log::notice(&format!(
+                "to go on: pipeline run {config} --resume --set run.name={name}, with the same other settings"
+            ));
             // What was done until now can be looked at.
             if let Err(error) = report::write(dir.path()) {
                 tracing::warn!("cannot write the report: {error:#}");

@@ -180,9 +180,11 @@ fn settings(dir: &Path, run: &Planned) -> PathBuf {
     dir.join(format!("{}.{SETTINGS}", run.name))
 }
 
-/// Whether a run is over: the report is the last thing it writes.
+/// Whether a run is over: the report is the last thing it writes. One that was interrupted may have
+/// a report too, but no export.
 fn whole(dir: &Path, run: &Planned) -> bool {
-    dir.join(&run.name).join("report.html").exists()
+    let has = |name: &str| dir.join(&run.name).join(name).exists();
+    has("report.html") && (has("export") || !has("checkpoints"))
 }
 
 fn results(dir: &Path, run: &Planned) -> anyhow::Result<Vec<Measurement>> {
