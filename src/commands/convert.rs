@@ -72,7 +72,12 @@ impl Arguments {
     fn card(&self, from: &Checkpoint, to: &Checkpoint, words: &str) -> String {
         let name = match self.from.to_str().and_then(|text| text.strip_prefix(clip_hub::SCHEME)) {
             Some(name) => name.to_owned(),
-            None => self.from.file_name().unwrap_or(self.from.as_os_str()).to_string_lossy().into_owned(),
+            None => {
+                // Every run's checkpoint is called `export`; its folder tells which.
+                let parts: Vec<_> = self.from.iter().map(|part| part.to_string_lossy()).collect();
+                let kept = if self.from.ends_with("export") { 2 } else { 1 };
+                parts[parts.len().saturating_sub(kept)..].join("/")
+            }
         };
         let mut text = format!(
             "# {name}, for {words}\n\n\
