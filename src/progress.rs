@@ -111,11 +111,11 @@ impl Progress {
         self.limiting = limiting;
     }
 
-    /// The run is over: gives the terminal back and prints what is worth keeping.
-    pub fn end(self) {
+    /// The run is over: gives the terminal back and prints, if `table`, what is worth keeping.
+    pub fn end(self, table: bool) {
         drop(self.beat);
         drop(self.view);
-        if let (Mode::View, Some(last)) = (self.mode, self.newest.last()) {
+        if let (true, Mode::View, Some(last)) = (table, self.mode, self.newest.last()) {
             show::say(&format!("epoch {}\n{}\n", last.epoch, show::stage_table(&self.newest)));
         }
     }

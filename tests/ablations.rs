@@ -48,11 +48,13 @@ fn a_sweep_runs_goes_on_and_shows_all_in_one_table() {
     let text =
         bench.config_text() + &format!("\n[[eval]]\nkind = \"retrieval\"\nname = \"own\"\nshards = \"{shard}\"\n");
     std::fs::write(bench.path("pipeline.toml"), text).unwrap();
-    let sweep = "base = \"pipeline.toml\"\ndir = \"swept\"\nseeds = [1, 2]\nset = [\"run.epochs=1\"]\n[grid]\n\"stage.train.lr\" = [1e-3, 2e-3]\n";
+    let sweep = "base = \"pipeline.toml\"\ndir = \"swept\"\nseeds = [1, 2]\nset = [\"run.epochs=1\", \"stage.train.log_every=1\"]\n[grid]\n\"stage.train.lr\" = [1e-3, 2e-3]\n";
     std::fs::write(bench.path("sweep.toml"), sweep).unwrap();
     let (code, out, err) = run(&bench, &["sweep", "sweep.toml"]);
     assert_eq!(code, 0, "{out}\n{err}");
     assert!(out.contains("run 4 of 4: lr=0.002_seed=2"), "{out}");
+    // Without a terminal the runs tell how they do, in lines; their tables are in their folders.
+    assert!(err.matches("loss=").count() >= 4 && !out.contains("items/s") && !out.contains("run folder"), "{err}");
     let table = std::fs::read_to_string(bench.path("swept/sweep.md")).unwrap();
     for part in
         ["| lr=0.001 | 2 |", "| lr=0.002 | 2 |", "±", "pipeline sweep sweep.toml", "own-text_to_image_r_5-all.svg"]
@@ -72,6 +74,10 @@ fn a_sweep_runs_goes_on_and_shows_all_in_one_table() {
     std::fs::remove_dir_all(bench.path("swept/lr=0.002_seed=2")).unwrap();
     let (code, out, _) = run(&bench, &["sweep", "sweep.toml", "--list"]);
     assert_eq!((code, out.matches("done").count(), out.matches("to do").count()), (0, 3, 1), "{out}");
+    let (code, out, err) = run(&bench, &["sweep", "sweep.toml", "--quiet"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(!out.contains("run 4 of 4") && out.contains("| lr=0.002 | 2 |"), "{out}");
+    std::fs::remove_dir_all(bench.path("swept/lr=0.002_seed=2")).unwrap();
     let (code, out, err) = run(&bench, &["sweep", "sweep.toml"]);
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("run 4 of 4") && !out.contains("run 1 of 4"), "{out}");
@@ -87,4 +93,41 @@ fn a_sweep_runs_goes_on_and_shows_all_in_one_table() {
     let (code, _, err) = run(&bench, &["sweep", "sweep.toml"]);
     assert_eq!(code, 2);
     assert!(err.contains("did you mean") || err.contains("no option `rl`"), "{err}");
+}
+
+/// A SIGTERM lets the run that goes on save; it is not taken for whole, and goes on from there.
+#[cfg(unix)]
+#[test]
+fn a_sweep_that_is_stopped_goes_on() {
+    let bench = Bench::new(48);
+    bench.write_config();
+    let sweep = "base = \"pipeline.toml\"\ndir = \"swept\"\nseeds = [1, 2]\nset = [\"run.epochs=30\"]\n";
+    std::fs::write(bench.path("sweep.toml"), sweep).unwrap();
+    let child = pipeline()
+        .current_dir(bench.folder.path())
+        .args(["sweep", "sweep.toml"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let names = || std::fs::read_dir(bench.path("swept")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let begun = || names().any(|run| run.join("stages.json").exists());
+    for _ in 0..1200 {
+        if begun() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(begun(), "no epoch in a minute");
+    let kill = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("to go on: pipeline sweep sweep.toml"), "{told}");
+    let (_, out, _) = run(&bench, &["sweep", "sweep.toml", "--list"]);
+    assert_eq!(out.matches("to do").count(), 2, "{out}");
+    let (code, out, err) = run(&bench, &["sweep", "sweep.toml"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("resumed from") && out.contains("run 2 of 2"), "{out}{err}");
 }

@@ -417,7 +417,9 @@ fn completions_manual_and_help() {
     for line in help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty()) {
         let command = line.split_whitespace().next().unwrap();
         if command != "help" {
-            said(&root(), &[command, "--help"]);
+            let help = said(&root(), &[command, "--help"]);
+            assert!(help.contains("Example") && !help.contains("of-sweep") && !help.contains("unmetered"), "{help}");
+            assert!(help.lines().count() < 70, "{command}: {} lines", help.lines().count());
         }
     }
 }

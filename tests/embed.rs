@@ -144,6 +144,16 @@ fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
     let (there, back) = (place("open_clip"), place("hf"));
     assert!(said(&["convert", "assets/clip-world", text(&there)]).contains("as open_clip reads it"));
     said(&["convert", text(&there), text(&back)]);
+    // The card says from what and into what, and has that of the checkpoint before.
+    let card = fs::read_to_string(back.join("MODEL_CARD.md")).unwrap();
+    for part in [
+        "# open_clip, for transformers",
+        "in the layout of open_clip",
+        "## The card of `open_clip`",
+        "### clip-world, for",
+    ] {
+        assert!(card.contains(part), "{part} is not in {card}");
+    }
     let read = |path: &Path| fs::read(path).unwrap();
     let (before, after) =
         (read(&root().join("assets/clip-world/model.safetensors")), read(&back.join("model.safetensors")));

@@ -148,6 +148,11 @@ impl TextConfig {
             ("projection_dim", self.projection_dim),
             ("max_position_embeddings", self.max_position_embeddings),
         ])?;
+        // The default stands in a config that says nothing of it, beside any vocabulary.
+        let said = self.eos_token_id != Self::default().eos_token_id;
+        if said && self.eos_token_id as usize >= self.vocab_size {
+            return Err(format!("eos_token_id {} is no token of vocab_size {}", self.eos_token_id, self.vocab_size));
+        }
         layers_and_heads(self.num_hidden_layers, self.hidden_size, self.num_attention_heads)
     }
 }
@@ -279,8 +284,9 @@ impl ClipConfig {
                 config.vision = Some(VisionConfig { projected: names_projection(&root), ..vision });
             }
             other => {
+                let found = if other.is_empty() { "missing".to_owned() } else { format!("{other:?}") };
                 return Err(fail(format!(
-                    "model_type is {other:?}; known are \"clip\", \"clip_text_model\" and \
+                    "model_type is {found}; known are \"clip\", \"clip_text_model\" and \
                      \"clip_vision_model\""
                 )));
             }

@@ -16,12 +16,12 @@ pub enum Error {
         hint: &'static str,
     },
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said. Not called `source`: who prints a chain of errors would say it twice.
+        error: std::io::Error,
     },
     /// A `config.json`, or an index of shards, that cannot be used.
     #[error("{}: {message}", path.display())]
@@ -133,6 +133,6 @@ pub enum Error {
 impl Error {
     /// Wraps an I/O error with the path that it is about.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
-        |source| Self::Io { path: path.to_owned(), source }
+        |error| Self::Io { path: path.to_owned(), error }
     }
 }

@@ -19,7 +19,7 @@ use resize::{Filter, Geometry, Size};
 
 /// Grows with every change of this module that changes pixels, so that
 /// features cached from the old ones are not taken for new.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
@@ -153,20 +153,16 @@ impl Preprocess {
                 (side, side)
             }
         };
+        let word = |key: &str, default: &'static str| match &config[key] {
+            Value::Null => Ok(default.to_owned()),
+            Value::String(word) => Ok(word.clone()),
+            other => Err(format!("preprocess_cfg.{key} = {other} is no word")),
+        };
         let mut this = Self::openai(image_size);
         this.geometry.crop = Some((height, width));
-        this.geometry.resize = match config["resize_mode"].as_str().unwrap_or("shortest") {
-            "squash" => Some(Size::Exact { height, width }),
-            "shortest" if height == width => Some(Size::Shortest(height)),
-            mode => {
-                return Err(format!(
-                    "preprocess_cfg.resize_mode = {mode:?} to {height} x {width}; \"shortest\" \
-                     to a square and \"squash\" are done here"
-                ));
-            }
-        };
-        this.geometry.filter = match config["interpolation"].as_str().unwrap_or("bicubic") {
-            "bicubic" => Filter::Bicubic,
+        this.geometry.filter = match word("interpolation", "bicubic")?.as_str() {
+            // What is random in training is bicubic after it.
+            "bicubic" | "random" => Filter::Bicubic,
             "bilinear" => Filter::Bilinear,
             other => {
                 return Err(format!(
@@ -174,16 +170,49 @@ impl Preprocess {
                 ));
             }
         };
+        this.geometry.resize = Some(match word("resize_mode", "shortest")?.as_str() {
+            "squash" => Size::Exact { height, width },
+            "shortest" if height == width => Size::Shortest(height),
+            "shortest" => {
+                // open_clip hands the filter to the square's resize alone.
+                this.geometry.filter = Filter::Bicubic;
+                Size::Around { height, width }
+            }
+            "longest" if config["fill_color"].as_f64().unwrap_or(0.0) == 0.0 => Size::Inside { height, width },
+            "longest" => {
+                return Err(format!(
+                    "preprocess_cfg.fill_color = {}; \"longest\" is padded with 0 here",
+                    config["fill_color"]
+                ));
+            }
+            other => {
+                return Err(format!(
+                    "preprocess_cfg.resize_mode = {other:?}; \"shortest\", \"longest\" and \"squash\" are done here"
+                ));
+            }
+        });
         this.set_mean_std(&config["mean"], &config["std"])?;
         this.checked()
     }
 
     /// The `preprocessor_config.json` that says the same.
-    pub fn to_hugging_face(&self) -> Value {
+    ///
+    /// # Errors
+    /// What transformers cannot say, with the key.
+    pub fn to_hugging_face(&self) -> Result<Value, String> {
         let (size, do_resize) = match self.geometry.resize {
             None => (Value::Null, false),
             Some(Size::Shortest(side)) => (json!({ "shortest_edge": side }), true),
             Some(Size::Exact { height, width }) => (json!({ "height": height, "width": width }), true),
+            Some(Size::Inside { .. }) => {
+                return Err("preprocess_cfg.resize_mode is \"longest\", for which transformers has no word".into());
+            }
+            Some(Size::Around { height, width }) => {
+                return Err(format!(
+                    "preprocess_cfg.resize_mode is \"shortest\" to {height} x {width}, and transformers has it to a \
+                     square alone"
+                ));
+            }
         };
         let crop =
             self.geometry.crop.map_or(Value::Null, |(height, width)| json!({ "height": height, "width": width }));
@@ -204,7 +233,7 @@ impl Preprocess {
                 config[key] = value;
             }
         }
-        config
+        Ok(config)
     }
 
     /// The `preprocess_cfg` of open_clip that says the same.
@@ -216,6 +245,8 @@ impl Preprocess {
         let mode = match self.geometry.resize {
             Some(Size::Shortest(side)) if (height, width) == (side, side) => "shortest",
             Some(Size::Exact { height: high, width: wide }) if (height, width) == (high, wide) => "squash",
+            Some(Size::Inside { height: high, width: wide }) if (height, width) == (high, wide) => "longest",
+            Some(Size::Around { height: high, width: wide }) if (height, width) == (high, wide) => "shortest",
             _ => return Err("open_clip resizes to the size that it crops to, and this preprocessing does not".into()),
         };
         if self.rescale != 1.0 / 255.0 {

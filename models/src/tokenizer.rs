@@ -98,6 +98,9 @@ impl Tokenizer {
                 .collect::<Result<_, _>>()
                 .map_err(bad(&merges))?;
             Self::new((tokens, pairs)).map_err(bad(&vocab))
+        } else if merges.is_file() {
+            // OpenAI's vocabulary in its place would be a guess.
+            Err(bad(&vocab)("is missing, and merges.txt lies beside it; fetch it too".into()))
         } else {
             Ok(Self::clip())
         }

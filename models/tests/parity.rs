@@ -159,6 +159,46 @@ fn vit_b_32_matches_pytorch_on_the_cpu() {
     check_filled("vit_b_32", Default::default(), &Device::flex(), 1e-4);
 }
 
+/// Shapes of OpenAI's models, as `openai_config` of `tools/parity/goldens.py` has them.
+fn openai_config(patch: usize, side: usize, width: usize, layers: usize, text: usize) -> (TextConfig, VisionConfig) {
+    let texts = TextConfig {
+        hidden_size: text,
+        intermediate_size: 4 * text,
+        num_attention_heads: text / 64,
+        projection_dim: text,
+        ..Default::default()
+    };
+    let images = VisionConfig {
+        hidden_size: width,
+        intermediate_size: 4 * width,
+        num_hidden_layers: layers,
+        num_attention_heads: width / 64,
+        image_size: side,
+        patch_size: patch,
+        projection_dim: text,
+        ..Default::default()
+    };
+    (texts, images)
+}
+
+#[test]
+#[ignore = "150 M weights"]
+fn vit_b_16_matches_pytorch_on_the_cpu() {
+    check_filled("vit_b_16", openai_config(16, 224, 768, 12, 512), &Device::flex(), 1e-4);
+}
+
+#[test]
+#[ignore = "428 M weights"]
+fn vit_l_14_matches_pytorch_on_the_cpu() {
+    check_filled("vit_l_14", openai_config(14, 224, 1024, 24, 768), &Device::flex(), 1e-4);
+}
+
+#[test]
+#[ignore = "428 M weights"]
+fn vit_l_14_336_matches_pytorch_on_the_cpu() {
+    check_filled("vit_l_14_336", openai_config(14, 336, 1024, 24, 768), &Device::flex(), 1e-4);
+}
+
 /// Compares the gradient of each parameter with PyTorch's.
 struct Gradient<'a> {
     gradients: &'a Gradients,

@@ -27,6 +27,14 @@ fn configured(json: &Value) -> Preprocess {
     Preprocess::open(dir.path(), None).unwrap()
 }
 
+/// The preprocessing of an open_clip folder.
+fn of_open_clip(preprocess: &Value) -> Result<Preprocess, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let json = json!({"preprocess_cfg": preprocess});
+    fs::write(dir.path().join("open_clip_config.json"), json.to_string()).unwrap();
+    Preprocess::open(dir.path(), None).map_err(|error| error.to_string())
+}
+
 /// Decodes only: a crop of the picture's own size.
 fn as_is(file: &[u8], height: u32, width: u32) -> Vec<u8> {
     let config = json!({"do_resize": false, "crop_size": {"height": height, "width": width}});
@@ -152,7 +160,12 @@ fn our_own_goldens() {
     let bytes = fs::read(dir.join("expected.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let squash = json!({"size": {"height": 24, "width": 24}, "do_center_crop": false, "resample": 2});
-    let ways = [("shortest", Preprocess::openai(32)), ("squash", configured(&squash))];
+    let ways = [
+        ("shortest", Preprocess::openai(32)),
+        ("squash", configured(&squash)),
+        ("longest", of_open_clip(&json!({"size": [16, 24], "resize_mode": "longest"})).unwrap()),
+        ("around", of_open_clip(&json!({"size": [20, 12], "interpolation": "bilinear"})).unwrap()),
+    ];
     println!("{:<24} {:>9} {:>4} {:>7} {:>4}", "picture", "mean", "max", "bound", "max");
     let mut beyond = Vec::new();
     for (name, mean_bound, max_bound) in OWN {
@@ -306,6 +319,29 @@ fn bad_configs_say_what_is_wrong() {
         println!("{message}");
         assert!(message.contains(part) && message.contains(path.to_str().unwrap()), "{message}");
     }
+    for (config, part) in [
+        (json!({"resize_mode": "stretch"}), "resize_mode = \"stretch\""),
+        (json!({"resize_mode": 3}), "resize_mode = 3"),
+        (json!({"resize_mode": "longest", "fill_color": 7}), "fill_color = 7"),
+        (json!({"interpolation": "lanczos"}), "interpolation = \"lanczos\""),
+        (json!({"size": [0, 3]}), "size = 0"),
+    ] {
+        let message = of_open_clip(&config).unwrap_err();
+        assert!(message.contains(part) && message.contains("open_clip_config.json"), "{message}");
+    }
+}
+
+#[test]
+fn what_one_layout_cannot_say_is_no_guess() {
+    let longest = json!({"size": 16, "resize_mode": "longest"});
+    let open = of_open_clip(&longest).unwrap();
+    assert!(open.to_hugging_face().unwrap_err().contains("longest"));
+    let said = open.to_open_clip().unwrap();
+    assert_eq!(of_open_clip(&said).unwrap(), open);
+    let around = of_open_clip(&json!({"size": [20, 12]})).unwrap();
+    assert!(around.to_hugging_face().unwrap_err().contains("20 x 12"));
+    assert_eq!(of_open_clip(&around.to_open_clip().unwrap()).unwrap(), around);
+    assert_eq!(of_open_clip(&json!({"interpolation": "random"})).unwrap(), Preprocess::openai(224));
 }
 
 /// A picture's header alone, with a size that nothing could hold.

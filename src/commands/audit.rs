@@ -16,6 +16,9 @@ use crate::show;
 ///
 /// Runs the generator on a config's own batches.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline audit pipeline.toml --shards 'assets/world/train-*.tar'
+  pipeline audit coco.toml --truth annotations/instances_train2017.json")]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,

@@ -7,6 +7,9 @@ use crate::show;
 
 /// Find every fault of a config without running it.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline check
+  pipeline check my.toml --preset paper --set stage.train.lr=1e-5")]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,

@@ -19,8 +19,8 @@ use crate::show;
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub struct Arguments {
-    /// The checkpoint: a folder as [model] weights takes it, or the export of a run.
-    #[arg(long, value_name = "DIR")]
+    /// A checkpoint: a folder (the export of a run, say), a file of weights with its config beside it, or hf:owner/name.
+    #[arg(long, value_name = "CHECKPOINT")]
     model: PathBuf,
     /// Which benchmark.
     #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = PossibleValuesParser::new(BENCHMARKS.map(|(name, _)| name)))]
@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR|SHARDS", required = true, num_args = 1..)]
     images: Vec<String>,
     /// Another checkpoint: both scores, and the difference with its interval.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "CHECKPOINT")]
     against: Option<PathBuf>,
     /// Write the measurements as JSON lines, as in a run's results.jsonl.
     #[arg(long, value_name = "OUT")]
@@ -55,7 +55,13 @@ pub struct Arguments {
 }
 
 fn after_help() -> String {
-    let mut text = "Benchmarks:\n".to_owned();
+    let mut text = "Examples:
+  pipeline eval --model runs/NAME/export --benchmark retrieval --images 'test-*.tar'
+  pipeline eval --model runs/NAME/export --against clip --benchmark negbench-mcq --file mcq.csv --images val2017
+
+Benchmarks:
+"
+    .to_owned();
     for (name, about) in BENCHMARKS {
         let _ = writeln!(text, "  {name:<20} {about}");
     }
@@ -67,10 +73,10 @@ impl Arguments {
         if self.file.is_none() && self.benchmark != "retrieval" {
             return Err(anyhow!("--benchmark {} needs --file, the benchmark's file", self.benchmark).into());
         }
-        let (mut coverage, own) = self.score(&self.model, context)?;
+        let (mut coverage, own) = self.score("--model", &self.model, context)?;
         let other = match &self.against {
             Some(model) => {
-                let (words, other) = self.score(model, context)?;
+                let (words, other) = self.score("--against", model, context)?;
                 if words != coverage {
                     coverage += &format!(" (against: {words})");
                 }
@@ -124,9 +130,11 @@ impl Arguments {
     }
 
     /// The outcomes of a checkpoint, and what they stand on.
-    fn score(&self, model: &Path, context: &Context) -> Result<(String, Vec<Series>), Failure> {
-        let encoder = text_encoder(model, &self.device).with_context(|| format!("--model {}", model.display()))?;
-        let config = self.config(model)?;
+    fn score(&self, flag: &str, model: &Path, context: &Context) -> Result<(String, Vec<Series>), Failure> {
+        let given = || format!("{flag} {}", model.display());
+        let model = clip_hub::resolve(model, Path::new("")).with_context(given)?;
+        let encoder = text_encoder(&model, &self.device).with_context(given)?;
+        let config = self.config(&model)?;
         let base = Path::new("");
         let file = self.file.as_deref().unwrap_or(base);
         let given = Given { file, images: &self.images, templates: &self.template };

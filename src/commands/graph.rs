@@ -84,9 +84,9 @@ impl Drawing {
         let mut text = String::new();
         for node in &self.stages {
             let workers = match node.workers.as_deref() {
-                None | Some("1") => String::new(),
-                Some("0") => ", a worker a core".to_owned(),
-                Some(n) => format!(", {n} workers"),
+                // 0: as many as it finds right, which the config alone does not tell.
+                None | Some("0" | "1") => String::new(),
+                Some(n) => format!(" ({n} workers)"),
             };
             let _ = writeln!(text, "{:<10} {}{workers}", node.kind, node.about);
             if let Some((item, room)) = node.edge {

@@ -18,8 +18,8 @@ use crate::{look, show};
   pipeline init --weights models/clip --shards 'data/train-{000..099}.tar'
   pipeline init --weights models/clip --shards 'data/train-*.tar' --eval 'data/test-*.tar' --questions data/test.jsonl")]
 pub struct Arguments {
-    /// The checkpoint folder to start from.
-    #[arg(long, value_name = "DIR")]
+    /// The checkpoint to start from: a folder, a file of weights with its config beside it, or hf:owner/name.
+    #[arg(long, value_name = "CHECKPOINT")]
     weights: PathBuf,
     /// Shards to train on: paths, globs, {000..099} in quotes; more than once for a list.
     #[arg(long, value_name = "PATTERN", required = true)]
@@ -72,7 +72,7 @@ impl Arguments {
 
     /// A path or pattern as the config must have it.
     fn place(&self, path: &str) -> String {
-        if path.contains("://") || self.folder() == Path::new(".") {
+        if path.contains("://") || path.starts_with(clip_hub::SCHEME) || self.folder() == Path::new(".") {
             return path.to_owned();
         }
         std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
@@ -86,7 +86,7 @@ impl Arguments {
     }
 
     fn config(&self) -> anyhow::Result<String> {
-        let model = CheckpointInfo::read(&self.weights)?;
+        let model = CheckpointInfo::read(&clip_hub::resolve(&self.weights, Path::new(""))?)?;
         let Some(text) = &model.text else { bail!("{} has no text tower to train", self.weights.display()) };
         let Some(encoder) = model.encoder() else {
             bail!("{} has no image encoder: neither a vision tower nor a vision_model.onnx", self.weights.display());

@@ -22,10 +22,11 @@ use crate::show;
 #[command(after_help = "Examples:
   pipeline inspect data/train-000.tar
   pipeline inspect models/clip-vit-base-patch32
+  pipeline inspect logs/checkpoints/epoch_10.pt      # open_clip_config.json lies beside it
   pipeline inspect .cache/features
   pipeline inspect runs/first --json")]
 pub struct Arguments {
-    /// A .tar, an .arrow file or a folder of them, a checkpoint folder, a run folder.
+    /// A .tar, an .arrow file or a folder of them; a checkpoint (a folder, a file of weights, hf:owner/name); a run folder.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// As JSON, one object a path.
@@ -39,7 +40,9 @@ const SHOWN: usize = 10;
 impl Arguments {
     pub fn run(&self, _: &Context) -> Result<(), Failure> {
         for (index, path) in self.paths.iter().enumerate() {
-            let (value, text) = look(path)?;
+            // What is on the hub is looked at in the hub's cache.
+            let path = clip_hub::resolve(path, Path::new("")).map_err(anyhow::Error::from)?;
+            let (value, text) = look(&path)?;
             if self.json {
                 show::say(&format!("{value}\n"));
             } else {
@@ -62,22 +65,22 @@ fn look(path: &Path) -> anyhow::Result<(Value, String)> {
                 Ok((tagged("shard", &info)?, shard(&info)))
             }
             "arrow" => cache(path, &[path.to_owned()]),
-            "safetensors" | "onnx" | "json" => match path.parent() {
+            "safetensors" | "pt" | "pth" | "bin" => a_checkpoint(path),
+            "onnx" | "json" => match path.parent() {
                 Some(folder) if CheckpointInfo::is_one(folder) => {
                     bail!("{shown} is a part of a checkpoint; inspect its folder, {}", folder.display())
                 }
                 _ => bail!("{shown} is no folder of a checkpoint: config.json, weights and tokenizer belong together"),
             },
             "toml" => bail!("{shown} looks like a config; `pipeline check` and `pipeline graph` read it"),
-            _ => bail!("{shown} is no .tar and no .arrow file; {WHAT}"),
+            _ => bail!("{shown} is no .tar, no .arrow and no file of weights; {WHAT}"),
         };
     }
     if is_run(path) {
         return run(path);
     }
     if CheckpointInfo::is_one(path) {
-        let info = CheckpointInfo::read(path)?;
-        return Ok((tagged("checkpoint", &info)?, checkpoint(&info)));
+        return a_checkpoint(path);
     }
     let files = files(path)?;
     let with = |wanted: &str| -> Vec<PathBuf> {
@@ -96,7 +99,13 @@ fn look(path: &Path) -> anyhow::Result<(Value, String)> {
     bail!("nothing in {shown} is known here; {WHAT}")
 }
 
-const WHAT: &str = "this looks into shards (.tar), feature caches (.arrow), checkpoint folders and run folders";
+const WHAT: &str = "this looks into shards (.tar), feature caches (.arrow), checkpoints (a folder, or a file of weights \
+                    with its config beside it) and run folders";
+
+fn a_checkpoint(path: &Path) -> anyhow::Result<(Value, String)> {
+    let info = CheckpointInfo::read(path)?;
+    Ok((tagged("checkpoint", &info)?, checkpoint(&info)))
+}
 
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let broken = || format!("cannot read the folder {}", folder.display());

@@ -18,6 +18,9 @@ use crate::show;
 /// Writes NegBench's files: OUT/mcq.csv (four captions, one true: positive,
 /// negative and hybrid) and OUT/retrieval.csv (captions with a denied object).
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline questions --captions 'test-{000..001}.tar' --out questions
+  pipeline questions --coco instances_val2017.json --coco-captions captions_val2017.json --out questions")]
 pub struct Arguments {
     /// Shards with captions: what a caption names is there; what none names may not be.
     #[arg(long, value_name = "SHARDS", required_unless_present_any = ["coco", "table"], conflicts_with_all = ["coco", "table"])]

@@ -16,6 +16,11 @@ use crate::{exit, log, metrics, report, show, view};
 
 /// Run a pipeline: measure, train, measure, export.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline run pipeline.toml
+  pipeline run pipeline.toml --preset paper --set run.epochs=5 --set run.name=paper
+  pipeline run pipeline.toml --set run.name=paper --resume
+  pipeline run pipeline.toml --trace trace.json")]
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,
@@ -28,6 +33,12 @@ pub struct Arguments {
     /// Write every span of every worker to FILE, for https://ui.perfetto.dev.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// One of a sweep's runs: the live view or the lines alone, no tables and no advice.
+    #[arg(long, hide = true)]
+    of_sweep: bool,
+    /// No meters, no timeline, no event files: what tools/overhead compares with.
+    #[arg(long, hide = true, conflicts_with = "trace")]
+    unmetered: bool,
 }
 
 impl Arguments {
@@ -64,7 +75,7 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         env!("PIPELINE_VERSIONS"),
     );
     let mode = Mode::pick(context.quiet, context.log, context.plain);
-    if matches!(mode, Mode::View | Mode::Lines) {
+    if matches!(mode, Mode::View | Mode::Lines) && !args.of_sweep {
         show::say(&format!("{}\ndevice: {device}\n", show::chain(&plan)));
     }
     let epochs = plan.run().epochs;
@@ -79,9 +90,12 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
     if let Some(tracer) = &tracer {
         pipeline.trace(tracer.clone());
     }
+    if args.unmetered {
+        pipeline.unmetered();
+    }
     let board = dir.join("tensorboard");
     let events = EventFile::create(&board).with_context(|| format!("cannot write {}", board.display()))?;
-    let events = Arc::new(Mutex::new(Recording { events, failed: false }));
+    let events = Arc::new(Mutex::new(Recording { events, over: args.unmetered }));
     let (told, shared) = (events.clone(), story.clone());
     pipeline.on_step(Arc::new(move |step| {
         if let Some((_, loss)) = step.values.iter().find(|(name, _)| *name == "loss") {
@@ -104,13 +118,17 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         }
         progress.event(&event);
     });
-    progress.end();
+    progress.end(!args.of_sweep);
     if let Some(tracer) = tracer {
         end_trace(tracer)?;
     }
     let summary = result.inspect_err(|error| {
         if matches!(error, RunError::Interrupted { .. }) {
             let config = args.config.config.display();
+            // A sweep has its own advice, and takes a run with a report for whole.
+            if args.of_sweep {
+                return;
+            }
             log::notice(&format!(
                 "to go on: pipeline run {config} --resume --set run.name={name}, with the same other settings"
             ));
@@ -121,22 +139,27 @@ fn run(args: &Arguments, context: &Context) -> Result<(), Failure> {
         }
     })?;
     report::write(&summary.dir).context("cannot write the report")?;
-    show::say(&show::summary(&summary));
+    if !args.of_sweep {
+        show::say(&show::summary(&summary));
+    } else if handle.interrupted() {
+        // Asked to stop when all steps were done: the run is whole, and the sweep is to stop.
+        std::process::exit(exit::INTERRUPTED.into());
+    }
     Ok(())
 }
 
 /// The TensorBoard file. A full disk costs its points, not the run.
 struct Recording {
     events: EventFile,
-    failed: bool,
+    over: bool,
 }
 
 impl Recording {
     fn put(&mut self, write: impl FnOnce(&mut EventFile) -> io::Result<()>) {
-        if !self.failed
+        if !self.over
             && let Err(error) = write(&mut self.events)
         {
-            self.failed = true;
+            self.over = true;
             tracing::warn!("the TensorBoard file ends here, it cannot be written: {error}");
         }
     }

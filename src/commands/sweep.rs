@@ -8,14 +8,18 @@ use clap::Args;
 use pipeline_engine::{Config, Measurement, RunError, check, write_atomically};
 
 use super::{Context, Failure};
+use crate::progress::Mode;
 use crate::sweep::{Outcome, Planned, Row, Sweep, csv, markdown, plot, rows};
-use crate::{exit, show};
+use crate::{exit, log, show};
 
 /// Run a grid of settings with several seeds; one table and plots at the end.
 ///
 /// Every run has its own folder in the sweep's `dir`. What is whole there is kept,
 /// what was interrupted goes on from its checkpoint: repeat the command to go on.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pipeline sweep sweep.toml --list      # what is done and what is to do
+  pipeline sweep sweep.toml             # the same again goes on")]
 pub struct Arguments {
     /// The sweep: base, dir, seeds, [grid], [[case]]; see docs/benchmarks.md.
     file: PathBuf,
@@ -46,14 +50,18 @@ impl Arguments {
             return Ok(());
         }
         std::fs::create_dir_all(&sweep.dir).with_context(|| format!("cannot make {}", sweep.dir.display()))?;
+        let child = signals::Child::default();
         for (index, run) in runs.iter().enumerate().filter(|_| !self.table) {
             if whole(&sweep.dir, run) {
                 continue;
             }
+            if child.stopped() {
+                return self.interrupted();
+            }
             if !context.quiet {
                 show::say(&format!("run {} of {}: {}\n", index + 1, runs.len(), run.name));
             }
-            self.start(&sweep, run, context)?;
+            self.start(&sweep, run, context, &child)?;
         }
         self.report(&sweep, &runs)
     }
@@ -83,10 +91,10 @@ impl Arguments {
     }
 
     /// A run is a process of its own: its memory is its own, and a failure leaves the sweep whole.
-    fn start(&self, sweep: &Sweep, run: &Planned, context: &Context) -> Result<(), Failure> {
+    fn start(&self, sweep: &Sweep, run: &Planned, context: &Context, child: &signals::Child) -> Result<(), Failure> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
-        command.arg("run").arg(&sweep.base).stdin(Stdio::null());
+        command.arg("run").arg(&sweep.base).arg("--of-sweep");
         let dir = std::path::absolute(&sweep.dir).unwrap_or_else(|_| sweep.dir.clone());
         command.args(run.presets.iter().map(|preset| format!("--preset={preset}")));
         command.args(run.sets.iter().map(|set| format!("--set={set}")));
@@ -95,9 +103,19 @@ impl Arguments {
         if sweep.dir.join(&run.name).join("pipeline.toml").exists() {
             command.arg("--resume");
         }
-        // A sweep shows one line a run; each run has its report.
-        command.arg("--quiet").stdout(Stdio::null());
-        let status = command.status().context("cannot start a run")?;
+        // While a run lasts one sees how it does, as of a run alone; of its end a sweep shows one
+        // line, and each run has its report.
+        match Mode::pick(context.quiet, context.log, context.plain) {
+            Mode::View => {}
+            mode => {
+                command.stdin(Stdio::null()).stdout(Stdio::null()).arg(match mode {
+                    Mode::Quiet => "--quiet",
+                    Mode::Json => "--log=json",
+                    Mode::Lines | Mode::View => "--plain",
+                });
+            }
+        }
+        let status = child.run(&mut command).context("cannot start a run")?;
         match status.code() {
             Some(0) => {
                 if let (false, Ok(results)) = (context.quiet, results(&sweep.dir, run)) {
@@ -109,12 +127,14 @@ impl Arguments {
                 }
                 Ok(())
             }
-            Some(code) if code == i32::from(exit::INTERRUPTED) => {
-                eprintln!("to go on: pipeline sweep {}", self.file.display());
-                Err(RunError::Interrupted { checkpoint: None }.into())
-            }
+            Some(code) if code == i32::from(exit::INTERRUPTED) => self.interrupted(),
             _ => Err(anyhow!("run {} failed ({status}); repeat the command to go on from there", run.name).into()),
         }
+    }
+
+    fn interrupted(&self) -> Result<(), Failure> {
+        log::notice(&format!("to go on: pipeline sweep {}", self.file.display()));
+        Err(RunError::Interrupted { checkpoint: None }.into())
     }
 
     /// The table and the plots of what is whole.
@@ -160,9 +180,11 @@ fn settings(dir: &Path, run: &Planned) -> PathBuf {
     dir.join(format!("{}.{SETTINGS}", run.name))
 }
 
-/// Whether a run is over: the report is the last thing it writes.
+/// Whether a run is over: the report is the last thing it writes. One that was interrupted may have
+/// a report too, but no export.
 fn whole(dir: &Path, run: &Planned) -> bool {
-    dir.join(&run.name).join("report.html").exists()
+    let has = |name: &str| dir.join(&run.name).join(name).exists();
+    has("report.html") && (has("export") || !has("checkpoints"))
 }
 
 fn results(dir: &Path, run: &Planned) -> anyhow::Result<Vec<Measurement>> {
@@ -172,4 +194,95 @@ fn results(dir: &Path, run: &Planned) -> anyhow::Result<Vec<Measurement>> {
         serde_json::from_str(line).with_context(|| format!("{}:{} is no measurement", path.display(), index + 1))
     };
     text.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(read).collect()
+}
+
+/// Signals while a run is a process of its own.
+#[cfg(unix)]
+mod signals {
+    use std::io;
+    use std::process::{Command, ExitStatus};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
+
+    use rustix::process::{Pid, Signal, kill_process};
+    use tokio::signal::unix::{SignalKind, signal};
+
+    /// The run that goes on. A Ctrl-C reaches it from the terminal, and it finishes its step and saves;
+    /// this program waits for that. A SIGTERM is sent to this program alone, which hands it on.
+    #[derive(Default)]
+    pub struct Child {
+        state: Arc<State>,
+        listening: std::cell::Cell<bool>,
+    }
+
+    #[derive(Default)]
+    struct State {
+        /// 0: none.
+        pid: AtomicI32,
+        stopped: AtomicBool,
+    }
+
+    impl Child {
+        /// Whether somebody wants the sweep to end.
+        pub fn stopped(&self) -> bool {
+            self.state.stopped.load(SeqCst)
+        }
+
+        /// Starts a run and waits for its end.
+        pub fn run(&self, command: &mut Command) -> io::Result<ExitStatus> {
+            if !self.listening.replace(true) {
+                listen(self.state.clone())?;
+            }
+            let mut child = command.spawn()?;
+            self.state.pid.store(child.id().cast_signed(), SeqCst);
+            let status = child.wait();
+            self.state.pid.store(0, SeqCst);
+            status
+        }
+    }
+
+    fn listen(state: Arc<State>) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            runtime.block_on(async {
+                let (Ok(mut interrupt), Ok(mut terminate)) =
+                    (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+                else {
+                    return;
+                };
+                loop {
+                    let hand_on = tokio::select! {
+                        _ = interrupt.recv() => false,
+                        _ = terminate.recv() => true,
+                    };
+                    state.stopped.store(true, SeqCst);
+                    if let (true, Some(pid)) = (hand_on, Pid::from_raw(state.pid.load(SeqCst))) {
+                        // It may have ended just now.
+                        let _ = kill_process(pid, Signal::TERM);
+                    }
+                }
+            });
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+mod signals {
+    use std::io;
+    use std::process::{Command, ExitStatus};
+
+    /// The run that goes on.
+    #[derive(Default)]
+    pub struct Child;
+
+    impl Child {
+        pub fn stopped(&self) -> bool {
+            false
+        }
+
+        pub fn run(&self, command: &mut Command) -> io::Result<ExitStatus> {
+            command.status()
+        }
+    }
 }

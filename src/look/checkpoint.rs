@@ -15,7 +15,7 @@ const ONNX: &str = "vision_model.onnx";
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckpointInfo {
     pub path: PathBuf,
-    /// `HfClip`, `HfText`, `HfVision`, `OpenClip`.
+    /// Whose layout it has: that of a class of transformers, or open_clip's.
     pub layout: String,
     pub text: Option<TowerInfo>,
     pub vision: Option<TowerInfo>,
@@ -51,7 +51,7 @@ impl CheckpointInfo {
             .any(|name| path.join(name).is_file())
     }
 
-    /// Opens a checkpoint folder and checks its tensors.
+    /// Opens a checkpoint, a folder or a file of weights, and checks its tensors.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
@@ -77,20 +77,28 @@ impl CheckpointInfo {
             tower(Tower::Vision, v.tensors(), shape)
         });
         let image_size = config.vision.as_ref().map(|vision| vision.image_size as u32);
-        let picture = Preprocess::open(path, image_size).map(|p| p.size()).map_err(|e| e.to_string());
-        let vocabulary = Tokenizer::open(path).map(|t| t.vocab_size()).map_err(|e| e.to_string());
+        // Of a file of weights, the folder that it lies in.
+        let dir = checkpoint.dir();
+        let picture = Preprocess::open(dir, image_size).map(|p| p.size()).map_err(|e| e.to_string());
+        let vocabulary = Tokenizer::open(dir).map(|t| t.vocab_size()).map_err(|e| e.to_string());
+        let projected = |is: bool| if is { "WithProjection" } else { "" };
         Ok(Self {
             path: path.to_owned(),
             layout: match checkpoint.format() {
-                Format::HfClip => "Hugging Face CLIPModel",
-                Format::HfText => "Hugging Face CLIPTextModelWithProjection",
-                Format::HfVision => "Hugging Face CLIPVisionModelWithProjection",
-                Format::OpenClip => "open_clip",
-            }
-            .into(),
+                Format::HfClip => "Hugging Face CLIPModel".into(),
+                Format::HfText => {
+                    let is = config.text.as_ref().is_some_and(|tower| tower.projected);
+                    format!("Hugging Face CLIPTextModel{}", projected(is))
+                }
+                Format::HfVision => {
+                    let is = config.vision.as_ref().is_some_and(|tower| tower.projected);
+                    format!("Hugging Face CLIPVisionModel{}", projected(is))
+                }
+                Format::OpenClip => "open_clip".into(),
+            },
             text,
             vision,
-            onnx_bytes: std::fs::metadata(path.join(ONNX)).ok().map(|file| file.len()),
+            onnx_bytes: std::fs::metadata(dir.join(ONNX)).ok().map(|file| file.len()),
             picture,
             vocabulary,
         })

@@ -78,14 +78,24 @@ pub fn skipped(page: &mut String, skipped: &[Value]) {
     }
     let mut reasons: Vec<_> = reasons.into_iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    page.push_str("<div class=scroll><table><tr><th class=n>samples<th>stage<th>reason");
+    page.push_str("<div class=scroll><table class=rows><tr><th class=n>samples<th>stage<th>reason");
     for ((stage, reason), count) in reasons.iter().take(SHOWN) {
-        let _ = write!(page, "<tr><td class=n>{count}<td>{stage}<td>{reason}");
+        let _ = write!(
+            page,
+            "<tr><td class=n data-l=samples>{count}<td data-l=stage>{stage}<td class=full data-l=reason>{reason}"
+        );
     }
-    page.push_str("</table></div><details><summary>which</summary><div class=scroll><table><tr><th>shard<th>key<th>stage<th>reason");
+    page.push_str("</table></div><details><summary>which</summary><div class=scroll><table class=rows><tr><th>shard<th>key<th>stage<th>reason");
     for skip in skipped.iter().take(SHOWN) {
         let of = |key: &str| text(skip, key);
-        let _ = write!(page, "<tr><td>{}<td>{}<td>{}<td>{}", of("shard"), of("key"), of("stage"), of("reason"));
+        let _ = write!(
+            page,
+            "<tr><td class=head>{}<td data-l=key>{}<td data-l=stage>{}<td class=full data-l=reason>{}",
+            of("shard"),
+            of("key"),
+            of("stage"),
+            of("reason")
+        );
     }
     page.push_str("</table></div>");
     if skipped.len() > SHOWN {

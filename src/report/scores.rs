@@ -32,7 +32,7 @@ pub fn table(page: &mut String, results: &[Value]) {
     let between = all.values().any(|values| values.iter().any(|m| m["phase"] == "epoch"));
     page.push_str(
         "<h2>Scores before and after</h2><p class=soft>The bar is the score after, the bracket its 95 % interval, the upright line the score before.</p>\
-         <div class=scroll><table><tr><th>measurement<th class=n>before<th class=n>after<th class=n>change<th>after, with its interval<th class=n>n",
+         <div class=scroll><table class=rows><tr><th>measurement<th class=n>before<th class=n>after<th class=n>change<th>after, with its interval<th class=n>n",
     );
     if between {
         page.push_str("<th>over the epochs");
@@ -52,9 +52,9 @@ pub fn table(page: &mut String, results: &[Value]) {
         let mark = start.map_or(String::new(), |s| format!("<u style=\"left:{s:.1}%\"></u>"));
         let _ = write!(
             page,
-            "<tr><td>{} {}{}<td class=n>{start_text}<td class=n>{value:.1} %<td class=n>{change}\
-             <td><div class=score><b style=\"width:{value:.1}%\"></b><i style=\"left:{low:.1}%;width:{:.1}%\"></i>{mark}</div>\
-             <small>{low:.1} to {high:.1}</small><td class=n>{}",
+            "<tr><td class=head>{} {}{}<td class=n data-l=before>{start_text}<td class=n data-l=after>{value:.1} %<td class=n data-l=change>{change}\
+             <td class=full><div class=score><b style=\"width:{value:.1}%\"></b><i style=\"left:{low:.1}%;width:{:.1}%\"></i>{mark}</div>\
+             <small>{low:.1} to {high:.1}</small><td class=n data-l=n>{}",
             escape(eval),
             escape(metric),
             escape(&part),
@@ -64,7 +64,11 @@ pub fn table(page: &mut String, results: &[Value]) {
         if between {
             let point = |m: &&Value| Some((m["epoch"].as_f64()?, m["value"].as_f64()?));
             let points: Vec<(f64, f64)> = values.iter().filter_map(point).collect();
-            let _ = write!(page, "<td><div class=spark>{}</div>", plots::spark(&points, "the score over the epochs"));
+            let _ = write!(
+                page,
+                "<td class=full data-l=\"over the epochs\"><div class=spark>{}</div>",
+                plots::spark(&points, "the score over the epochs")
+            );
         }
     }
     page.push_str("</table></div>");

@@ -213,15 +213,16 @@ pub fn tables(page: &mut String, files: &Files) {
         let reports = files.epoch(epoch);
         let _ = write!(
             page,
-            "<h3>Epoch {epoch}, {}</h3><div class=scroll><table><tr><th>stage<th class=n>workers<th class=n>items<th class=n>items/s<th class=n>MB\
+            "<h3>Epoch {epoch}, {}</h3><div class=scroll><table class=rows><tr><th>stage<th class=n>workers<th class=n>items<th class=n>items/s<th class=n>MB\
              <th class=n>busy<th class=n>no input<th class=n>no room<th>share of its workers' time",
             reports.first().map_or(String::new(), |s| seconds(s.wall_s))
         );
         for s in &reports {
             let _ = write!(
                 page,
-                "<tr><td>{}{}<td class=n>{}<td class=n>{}<td class=n>{}<td class=n>{:.1}<td class=n>{:.2} s<td class=n>{:.2} s<td class=n>{:.2} s\
-                 <td style=\"min-width:10rem\">{}<small>{:.0} % busy</small>",
+                "<tr><td class=head>{}{}<td class=n data-l=workers>{}<td class=n data-l=items>{}<td class=n data-l=items/s>{}<td class=n data-l=MB>{:.1}\
+                 <td class=n data-l=busy>{:.2} s<td class=n data-l=\"no input\">{:.2} s<td class=n data-l=\"no room\">{:.2} s\
+                 <td class=full style=\"min-width:10rem\">{}<small>{:.0} % busy</small>",
                 escape(&s.kind),
                 if s.limiting { " <strong>limits</strong>" } else { "" },
                 s.workers,

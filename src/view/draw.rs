@@ -328,7 +328,7 @@ fn draw_scores(frame: &mut Frame<'_>, area: Rect, picture: &Picture<'_>) {
 
 fn score_line(score: &Score, width: usize, picture: &Picture<'_>) -> Line<'static> {
     let percent = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{:.1}%", value * 100.0));
-    let name = cut(&score.name, width.saturating_sub(1));
+    let name = cut_within(&score.name, width.saturating_sub(1));
     let mut spans = vec![Span::raw(format!("{name:<width$}{:>8}{:>8}", percent(score.before), percent(score.now)))];
     if let (Some(before), Some(now)) = (score.before, score.now) {
         let change = (now - before) * 100.0;
@@ -368,6 +368,17 @@ fn cut(text: &str, width: usize) -> String {
         short.push('…');
     }
     short
+}
+
+/// The same with the middle missing: names that begin alike end differently.
+fn cut_within(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width || width < 3 {
+        return cut(text, width);
+    }
+    let head = (width - 1) / 3;
+    let tail = width - 1 - head;
+    text.chars().take(head).chain(['…']).chain(text.chars().skip(count - tail)).collect()
 }
 
 /// Three digits that matter.
@@ -482,6 +493,15 @@ mod tests {
             for height in 1..30 {
                 screen(width, height);
             }
+        }
+    }
+
+    #[test]
+    fn names_that_begin_alike_can_be_told_apart() {
+        assert_eq!(cut_within("retrieval text_to_image_r@10", 20), "retrie…to_image_r@10");
+        for width in 0..40 {
+            let short = cut_within("retrieval text_to_image_r@10", width);
+            assert_eq!(short.chars().count(), width.min(28), "{short}");
         }
     }
 

@@ -1,9 +1,12 @@
-"""Makes every golden of the repository anew: python3 tools/parity/goldens.py
+"""Makes every golden of the repository anew: python3 tools/parity/goldens.py [--large]
 
 Texts, pictures and weights are made here from formulas; the numbers come from the public packages
-in requirements.txt.
+in requirements.txt. `--large` makes those of ViT-B/16, L/14 and L/14@336 alone, which take some
+minutes and 5 GB.
 """
 
+import argparse
+import gc
 import io
 import json
 import pickle
@@ -113,6 +116,33 @@ def towers(name: str, config: CLIPConfig, images: int) -> None:
         "text_read": numpy(hidden[torch.arange(len(ends)), ends]),
     }
     save(MODELS / f"{name}.safetensors", unscaled)
+
+
+def openai_config(patch: int, side: int, width: int, layers: int, text: int) -> CLIPConfig:
+    """Shapes of OpenAI's models: patch and side in pixels, width and layers of the image tower, width of the text tower."""
+    texts = CLIPTextConfig(
+        hidden_size=text, intermediate_size=4 * text, num_attention_heads=text // 64, projection_dim=text
+    )
+    images = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64,
+        image_size=side,
+        patch_size=patch,
+        projection_dim=text,
+    )
+    return CLIPConfig(text_config=texts.to_dict(), vision_config=images.to_dict(), projection_dim=text)
+
+
+def large() -> None:
+    for name, config in [
+        ("vit_b_16", openai_config(patch=16, side=224, width=768, layers=12, text=512)),
+        ("vit_l_14", openai_config(patch=14, side=224, width=1024, layers=24, text=768)),
+        ("vit_l_14_336", openai_config(patch=14, side=336, width=1024, layers=24, text=768)),
+    ]:
+        towers(name, config, images=1)
+        gc.collect()
 
 
 def tiny_config() -> CLIPConfig:
@@ -248,7 +278,7 @@ def picture(width: int, height: int, channels: int) -> np.ndarray:
 
 
 def preprocess() -> None:
-    """Pictures of awkward sizes and modes, resized to 32 and to 24 squashed bilinearly."""
+    """Pictures of awkward sizes and modes, resized to 32, to 24 squashed bilinearly, into 16 x 24 and around 20 x 12."""
     folder = MODELS / "preprocess"
     folder.mkdir(parents=True, exist_ok=True)
     rgb = picture(160, 120, 3)
@@ -273,6 +303,10 @@ def preprocess() -> None:
     ways = {
         "shortest": [transforms.Resize(32, interpolation=cubic), transforms.CenterCrop(32)],
         "squash": [transforms.Resize((24, 24), interpolation=linear), transforms.CenterCrop(24)],
+        # open_clip's own, without the tensor that follows.
+        "longest": open_clip.image_transform((16, 24), is_train=False, resize_mode="longest").transforms[:2],
+        # It takes the filter for what is no square from nowhere: bicubic.
+        "around": open_clip.image_transform((20, 12), is_train=False, interpolation="bilinear").transforms[:2],
     }
     out = {}
     for name, (image, options) in files.items():
@@ -309,8 +343,12 @@ def loss() -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--large", action="store_true")
     torch.manual_seed(0)
     torch.set_num_threads(2)
+    if parser.parse_args().large:
+        return large()
     tokens()
     towers("vit_b_32", CLIPConfig(), images=2)
     towers("tiny", tiny_config(), images=3)

@@ -29,11 +29,11 @@ pub struct Name {
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// Not `hf:owner/name[@revision]`.
-    #[error("weights = \"{0}\" is not of the form hf:owner/name or hf:owner/name@revision")]
+    #[error("{0:?} is not of the form hf:owner/name or hf:owner/name@revision")]
     Name(String),
     /// This build cannot fetch.
     #[error(
-        "weights = \"{0}\" is on the Hugging Face hub, and this build does not fetch; \
+        "{0} is on the Hugging Face hub, and this build does not fetch; \
          build with `--features hub`, or give the path of a downloaded folder"
     )]
     NoFeature(String),

@@ -60,7 +60,8 @@ impl Checkpoint {
                 write_safetensors(&staged.path.join(WEIGHTS), &self.hugging_face()?)?;
                 write_json(&staged.path.join(CONFIG), &config.to_json())?;
                 if config.vision.is_some() || self.dir.join(PREPROCESSOR).is_file() {
-                    write_json(&staged.path.join(PREPROCESSOR), &preprocess.to_hugging_face())?;
+                    let json = preprocess.to_hugging_face().map_err(config_fault)?;
+                    write_json(&staged.path.join(PREPROCESSOR), &json)?;
                 }
             }
             Target::OpenClip => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 use super::pickle::{Pickle, Tensor};
 use crate::error::Error;
@@ -66,9 +66,12 @@ impl Shard {
         // mapped weights, nobody may truncate the file while it is open; our own writers never
         // write into a weights file that is in place, they rename a new one over it.
         let bytes = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
-        let lfs = bytes.starts_with(b"version https://git-lfs");
         let found = match is_safetensors {
-            _ if lfs => Err("it is a Git LFS pointer, and the weights are elsewhere".into()),
+            _ if bytes.is_empty() => Err("it is empty".into()),
+            _ if bytes.starts_with(b"version https://git-lfs") => {
+                Err("it is a Git LFS pointer, and the weights are elsewhere".into())
+            }
+            _ if bytes.starts_with(b"<") => Err("it is a web page, which a server gave in its place".into()),
             true => safetensors(&bytes, shard),
             false => pytorch(&bytes, shard),
         };
@@ -93,7 +96,10 @@ impl Shard {
 fn safetensors(bytes: &[u8], shard: usize) -> Result<Places, String> {
     // Checks the header's length against the file's, that the tensors cover the data without
     // gaps or overlaps, and each one's bytes against its shape and type.
-    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+    let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| match error {
+        SafeTensorError::MetadataIncompleteBuffer => other_length(bytes),
+        other => other.to_string(),
+    })?;
     let data = 8 + header;
     let places = metadata.tensors().into_iter().map(|(name, info)| {
         let (start, end) = info.data_offsets;
@@ -101,6 +107,17 @@ fn safetensors(bytes: &[u8], shard: usize) -> Result<Places, String> {
         (name, Place { shard, bytes, dtype: info.dtype, shape: info.shape.clone(), transposed: false })
     });
     Ok(places.collect())
+}
+
+/// What is wrong with a file whose tensors do not end where it ends.
+fn other_length(bytes: &[u8]) -> String {
+    let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length) as usize);
+    let json = bytes.get(8..8 + header).unwrap_or_default();
+    let tensors: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json).unwrap_or_default();
+    let ends = tensors.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64());
+    let expected = ends.max().unwrap_or(0).saturating_add(8 + header as u64);
+    let what = if (bytes.len() as u64) < expected { "cut short" } else { "too long" };
+    format!("it is {what}: its tensors end at byte {expected}, and it has {} bytes", bytes.len())
 }
 
 /// A file that `torch.save` wrote: a ZIP archive since PyTorch 1.6, pickles one after the other
@@ -111,6 +128,9 @@ fn pytorch(bytes: &[u8], shard: usize) -> Result<Places, String> {
 
 fn archive(bytes: &[u8], shard: usize) -> Result<Places, String> {
     let damaged = |error: rawzip::Error| format!("its archive is damaged or cut short: {error}");
+    if !bytes.starts_with(b"PK") {
+        return Err("it does not begin as files of torch.save do".into());
+    }
     let archive = rawzip::ZipArchive::from_slice(bytes).map_err(damaged)?;
     let mut files: HashMap<String, Range<usize>> = HashMap::new();
     let mut entries = archive.entries();

@@ -94,6 +94,9 @@ pub(super) struct Picture {
     /// Of a palette or of single bits: Pillow resizes those without a filter,
     /// because their numbers are no brightness. They are expanded here already.
     pub(super) indexed: bool,
+    /// What Pillow pads it with, as many bytes as the mode has: 0, which is black, but white of
+    /// inks, and of a palette its first colour.
+    pub(super) padding: [u8; 4],
     /// `height * width * mode.bytes()` values.
     pub(super) data: Vec<u8>,
 }
@@ -165,7 +168,7 @@ fn jpeg(file: &[u8], limits: &Limits) -> Result<Picture, DecodeError> {
         }
         pixel[3] = 255 - pixel[3];
     }
-    Ok(Picture { width, height, mode, indexed: false, data })
+    Ok(Picture { width, height, mode, indexed: false, padding: [0; 4], data })
 }
 
 /// What follows the first start-of-scan marker, behind any thumbnail with an end
@@ -225,7 +228,21 @@ fn png(file: &[u8], limits: &Limits) -> Result<Picture, DecodeError> {
         _ => first_channels(data, color, mode.bytes()),
     };
     let indexed = kind == 3 || (kind == 0 && depth == 1);
-    Ok(Picture { width, height, mode, indexed, data })
+    let padding = if kind == 3 { first_of_palette(file) } else { [0; 4] };
+    Ok(Picture { width, height, mode, indexed, padding, data })
+}
+
+/// The first colour of the palette of a PNG that was read.
+fn first_of_palette(file: &[u8]) -> [u8; 4] {
+    // Behind the signature: length, kind, data and checksum of each chunk.
+    let mut at = 8;
+    while let Some(&[l0, l1, l2, l3, k0, k1, k2, k3, red, green, blue]) = file.get(at..at + 11) {
+        if [k0, k1, k2, k3] == *b"PLTE" {
+            return [red, green, blue, 0];
+        }
+        at += 12 + u32::from_be_bytes([l0, l1, l2, l3]) as usize;
+    }
+    [0; 4]
 }
 
 /// The first `count` channels of each pixel; of 16 bits the upper 8, as Pillow.
@@ -258,5 +275,5 @@ fn webp(file: &[u8], limits: &Limits) -> Result<Picture, DecodeError> {
     };
     let mut data = vec![0; width as usize * height as usize * mode.bytes()];
     decoder.read_image(&mut data).map_err(|e| bad(&e))?;
-    Ok(Picture { width, height, mode, indexed: false, data })
+    Ok(Picture { width, height, mode, indexed: false, padding: [0; 4], data })
 }

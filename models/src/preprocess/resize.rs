@@ -10,6 +10,31 @@ pub(super) enum Size {
     Shortest(u32),
     /// To these sides, out of proportion.
     Exact { height: u32, width: u32 },
+    /// In proportion, as large as fits into these sides: open_clip's "longest".
+    Inside { height: u32, width: u32 },
+    /// In proportion, as small as covers these sides: open_clip's "shortest" to what is no square.
+    Around { height: u32, width: u32 },
+}
+
+impl Size {
+    /// Columns and rows of the resized picture.
+    fn of(self, width: u32, height: u32) -> (u32, u32) {
+        match self {
+            Self::Exact { height, width } => (width, height),
+            // torchvision rounds the longer side down.
+            Self::Shortest(side) => {
+                let long = |long: u32, short: u32| (f64::from(side) * f64::from(long) / f64::from(short)) as u32;
+                if width <= height { (side, long(height, width)) } else { (long(width, height), side) }
+            }
+            Self::Inside { height: high, width: wide } | Self::Around { height: high, width: wide } => {
+                let (down, across) = (f64::from(height) / f64::from(high), f64::from(width) / f64::from(wide));
+                let ratio = if matches!(self, Self::Inside { .. }) { down.max(across) } else { down.min(across) };
+                // Python rounds half to even; Pillow refuses a side of 0.
+                let scaled = |side: u32| ((f64::from(side) / ratio).round_ties_even() as u32).max(1);
+                (scaled(width), scaled(height))
+            }
+        }
+    }
 }
 
 /// How a picture is resized; both antialiased.
@@ -69,7 +94,7 @@ struct Axis {
     /// First row or column of the resized picture that is kept, and how many are.
     start: u32,
     count: u32,
-    /// Where those begin in the result, and the result's length; black around.
+    /// Where those begin in the result, and the result's length; around them is padding.
     offset: u32,
     output: u32,
 }
@@ -94,20 +119,12 @@ impl Axis {
 /// The picture as RGB of the geometry's size: `[height, width, 3]` values.
 pub(super) fn resize_and_crop(picture: Picture, geometry: &Geometry) -> Vec<u8> {
     let (width, height) = (picture.width, picture.height);
-    let (resized_width, resized_height) = match geometry.resize {
-        None => (width, height),
-        Some(Size::Exact { height, width }) => (width, height),
-        // torchvision rounds the longer side down.
-        Some(Size::Shortest(side)) => {
-            let long = |long: u32, short: u32| (f64::from(side) * f64::from(long) / f64::from(short)) as u32;
-            if width <= height { (side, long(height, width)) } else { (long(width, height), side) }
-        }
-    };
+    let (resized_width, resized_height) = geometry.resize.map_or((width, height), |size| size.of(width, height));
     let (out_height, out_width) = geometry.output().unwrap_or((resized_height, resized_width));
     let x = Axis::new(width, resized_width, out_width);
     let y = Axis::new(height, resized_height, out_height);
 
-    let mode = picture.mode;
+    let (mode, padding) = (picture.mode, picture.padding);
     let kept = if (resized_width, resized_height) == (width, height) {
         if (out_width, out_height) == (width, height) { picture.data } else { nearest(&picture, x, y) }
     } else if picture.indexed {
@@ -115,7 +132,7 @@ pub(super) fn resize_and_crop(picture: Picture, geometry: &Geometry) -> Vec<u8> 
     } else {
         convolve(picture, geometry.filter, x, y)
     };
-    pad(to_rgb(kept, mode), x, y)
+    to_rgb(pad(kept, &padding[..mode.bytes()], x, y), mode)
 }
 
 /// The pixels at the centres, without a filter; with `resized == source` a crop.
@@ -410,16 +427,16 @@ fn to_rgb(data: Vec<u8>, mode: Mode) -> Vec<u8> {
     }
 }
 
-/// Sets the kept part into a black picture of the result's size.
-fn pad(rgb: Vec<u8>, x: Axis, y: Axis) -> Vec<u8> {
+/// Sets the kept part into a picture of the result's size that is `padding` all over.
+fn pad(data: Vec<u8>, padding: &[u8], x: Axis, y: Axis) -> Vec<u8> {
     if x.count == x.output && y.count == y.output {
-        return rgb;
+        return data;
     }
-    let (row, out_row) = (x.count as usize * 3, x.output as usize * 3);
-    let mut out = vec![0; y.output as usize * out_row];
+    let (row, out_row) = (x.count as usize * padding.len(), x.output as usize * padding.len());
+    let mut out = padding.repeat(x.output as usize * y.output as usize);
     let rows = out.chunks_exact_mut(out_row).skip(y.offset as usize);
-    for (out, kept) in rows.zip(rgb.chunks_exact(row)) {
-        let left = x.offset as usize * 3;
+    for (out, kept) in rows.zip(data.chunks_exact(row)) {
+        let left = x.offset as usize * padding.len();
         out[left..left + row].copy_from_slice(kept);
     }
     out

@@ -47,6 +47,19 @@ pub enum EncodeError {
         /// Rows and columns that the encoder takes.
         expected: (usize, usize),
     },
+    /// A checkpoint's preprocessing makes pictures that its image tower does not take.
+    #[error(
+        "{}: pictures come out with {}x{} pixels, but the image tower takes {}x{}; preprocessing and weights are not of one \
+         model", .dir.display(), .found.1, .found.0, .expected.1, .expected.0
+    )]
+    Preprocess {
+        /// The checkpoint's folder.
+        dir: PathBuf,
+        /// Rows and columns of the pictures.
+        found: (usize, usize),
+        /// Rows and columns that the tower takes.
+        expected: (usize, usize),
+    },
     /// The checkpoint or the device.
     #[error(transparent)]
     Clip(#[from] clip::Error),

@@ -32,7 +32,8 @@ impl VitEncoder {
     ) -> Result<Self, EncodeError> {
         let side = checkpoint.vision_config()?.image_size;
         if preprocess.size() != (side, side) {
-            return Err(EncodeError::Size { found: preprocess.size(), expected: (side, side) });
+            let dir = checkpoint.dir().to_owned();
+            return Err(EncodeError::Preprocess { dir, found: preprocess.size(), expected: (side, side) });
         }
         Ok(Self { tower: VisionTower::load(checkpoint, device)?, preprocess, chunk })
     }
