@@ -634,7 +634,7 @@ mod tests {
             let paired = batch(&[captions, &[neighbour]], 1);
             let mut counts = Counts::default();
             let generator = generator(RULE);
-            let read = generator.read(&paired);
+            let read = generator.read((&paired).into());
             let known = generator.known(&paired, 0);
             assert_eq!(generator.object(&read, 0, &known, &mut draw(0).rng(), &mut counts), None);
             assert_eq!(counts.fell_through, 1);
