@@ -189,7 +189,7 @@ mod tests {
 
     /// The second image is like all things, the dog's too, and most like a bench.
     const IMAGES: [[f32; 9]; 2] =
-        [[0.5, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.4, 0.3, 0.6, 0.2, 0.0, 0.0, 0.0, 0.0, 0.4]];
+        [[0.5, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.4, 0.3, 0.6, 0.1, 0.0, 0.0, 0.0, 0.0, 0.4]];
 
     #[test]
     fn an_image_looks_like_what_is_in_it_more_than_in_others() {

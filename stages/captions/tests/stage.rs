@@ -212,7 +212,7 @@ fn what_an_image_looks_like_is_not_denied_of_it() {
     // In the first epoch the neighbour of each image is the next one.
     let [blind, _] = fresh("blind", "").unwrap();
     assert!(denied(&blind.1) > 3, "{:?}", blind.1);
-    for generator in ["visual_guard = 0.2", "visual_guard = 0.2\nmode = \"fixed\""] {
+    for generator in ["visual_guard = 0.1", "visual_guard = 0.1\nmode = \"fixed\""] {
         let [one, two] = fresh(generator, generator).unwrap();
         assert_eq!((denied(&one.1), denied(&two.1)), (0, 0), "{:?}", one.1);
         assert_eq!(one.3, 6, "each has an object");
