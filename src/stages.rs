@@ -29,7 +29,6 @@ pub fn registry() -> Registry {
         .probe::<stage_eval::kinds::ZeroShot>()
         .preset_of(PAPER)
         .preset_of(CONTRAST)
-        .preset_of(BEST)
 }
 
 /// The paper's method and settings (TNG-CLIP, arXiv 2505.18434, section 4).
@@ -59,30 +58,6 @@ const CONTRAST: Preset = Preset {
     settings: &[
         ("stage.captions.generator", "\"twins\""),
         ("stage.captions.pairs", "4"),
-        ("stage.captions.things", "true"),
-        ("stage.train.loss", "\"contrast\""),
-        ("stage.train.schedule", "\"cosine\""),
-        ("stage.train.warmup_steps", "100"),
-        ("stage.train.weight_decay", "0.0"),
-        ("stage.train.w_caption", "0.5"),
-        ("stage.train.w_twin", "4.0"),
-        ("stage.train.w_keep", "60.0"),
-        ("stage.train.w_turn", "2.0"),
-        ("stage.train.twin_temperature", "0.05"),
-        ("stage.train.hard_negatives", "false"),
-    ],
-};
-
-/// [`CONTRAST`] with what the sweeps added to it (docs/results): three twins that go round what
-/// they say, and no denial of what the picture looks like.
-const BEST: Preset = Preset {
-    name: "best",
-    about: "contrast with twins that affirm, deny and do both in turn, and with the visual guard",
-    settings: &[
-        ("stage.captions.generator", "\"twins\""),
-        ("stage.captions.pairs", "3"),
-        ("stage.captions.balanced", "true"),
-        ("stage.captions.visual_guard", "0.2"),
         ("stage.captions.things", "true"),
         ("stage.train.loss", "\"contrast\""),
         ("stage.train.schedule", "\"cosine\""),
