@@ -42,6 +42,15 @@ bench *ARGS:
     cargo build --release --workspace --bins
     target/release/bench {{ARGS}}
 
+# Questions about the dev and test photos of Flickr8k: needs ../shared.
+flickr8k-questions:
+    cargo run --release -- questions --captions '../shared/data/flickr8k/dev-{000..001}.tar' --out runs/questions/flickr8k-dev
+    cargo run --release -- questions --captions '../shared/data/flickr8k/test-{000..001}.tar' --out runs/questions/flickr8k-test
+
+# An ablation of tools/sweeps; those on Flickr8k need `just flickr8k-questions` first.
+sweep NAME *ARGS:
+    cargo run --release -- sweep tools/sweeps/{{NAME}}.toml {{ARGS}}
+
 # What meters and traces cost, for a run folder (Linux).
 overhead RUN:
     cargo run --release --workspace --example overhead -- {{RUN}}

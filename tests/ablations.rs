@@ -32,6 +32,16 @@ fn an_audit_counts_false_captions_by_guard() {
     };
     // What other captions of the image tell keeps false captions away.
     assert!(rate("known captions") < rate("no guard"), "{lines}");
+    // What the picture shows does, too.
+    assert!(rate("visual") < rate("no guard"), "{lines}");
+    assert!(rate("all, visual 0.3") < rate("all, distance 4"), "{lines}");
+
+    // Without a truth, what the captions tell that the generator is not shown.
+    let (code, out, err) = run(&bench, &["audit", "pipeline.toml", "--held-out", "--json", "held-out.jsonl"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("64 captions of 4 batches; nothing is known of 0 of their images"), "{out}");
+    let held_out = std::fs::read_to_string(bench.path("held-out.jsonl")).unwrap();
+    assert!(held_out != lines && held_out.contains("\"all, visual 0.3\""), "{held_out}");
 
     let (code, _, err) = run(&bench, &["audit", "pipeline.toml", "--shards", "a-000.tar"]);
     assert_eq!(code, 0, "{err}");
@@ -67,6 +77,15 @@ fn a_sweep_runs_goes_on_and_shows_all_in_one_table() {
     );
     // Header, 6 measurements of 4 runs before and after.
     assert_eq!(std::fs::read_to_string(bench.path("swept/sweep.csv")).unwrap().lines().count(), 1 + 6 * 4 * 2);
+
+    // The table may have a folder of its own.
+    std::fs::write(bench.path("sweep.toml"), format!("results = \"pages/own\"\n{sweep}")).unwrap();
+    let (code, out, err) = run(&bench, &["sweep", "sweep.toml", "--table"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("in pages/own"), "{out}");
+    assert_eq!(std::fs::read_to_string(bench.path("pages/own/sweep.md")).unwrap(), table);
+    assert!(bench.path("pages/own/own-text_to_image_r_5-all.svg").exists());
+    std::fs::write(bench.path("sweep.toml"), sweep).unwrap();
 
     // What is whole is kept; what is not, is run.
     let kept = bench.path("swept/lr=0.001_seed=1/export/model.safetensors");

@@ -138,6 +138,50 @@ fn bad_input_to_embed_is_a_sentence_and_leaves_nothing() {
 }
 
 #[test]
+fn a_blend_lies_between_two_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    // A second checkpoint: every weight of the projection twice as large.
+    let start = clip::Checkpoint::open(root().join("assets/clip-world")).unwrap();
+    let (shape, values) = start.tensor("text_projection.weight").unwrap();
+    let doubled = values.iter().map(|value| 2.0 * value).collect();
+    start.export(place("other"), &[("text_projection.weight".to_owned(), (shape, doubled))].into()).unwrap();
+    let blend = |alpha: &str, name: &str| {
+        said(&["blend", "assets/clip-world", text(&place("other")), text(&place(name)), "--alpha", alpha]);
+        fs::read(place(name).join("model.safetensors")).unwrap()
+    };
+    assert!(blend("0", "none") == fs::read(root().join("assets/clip-world/model.safetensors")).unwrap());
+    assert!(blend("1", "all") == fs::read(place("other/model.safetensors")).unwrap());
+    blend("0.5", "half");
+    let half = clip::Checkpoint::open(place("half")).unwrap();
+    for name in start.names() {
+        let (before, after) = (start.tensor(name).unwrap(), half.tensor(name).unwrap());
+        match name {
+            "text_projection.weight" => {
+                let off = before.1.iter().zip(&after.1).map(|(a, b)| (1.5 * a - b).abs()).fold(0.0, f32::max);
+                // It is stored as f16.
+                assert!(off < 2e-3 && before.1 != after.1, "{off}");
+            }
+            _ => assert_eq!(before, after, "{name}"),
+        }
+    }
+    let blended =
+        |b: &str, alpha: &str| refused(&["blend", "assets/clip-world", b, text(&place("x")), "--alpha", alpha]);
+    assert!(blended("models/tests/data/bare_text", "0.5").contains("not of one model"));
+    assert!(blended(text(&place("nowhere")), "0.5").contains("nowhere"));
+    let beyond = pipeline(&["blend", "assets/clip-world", text(&place("other")), text(&place("x")), "--alpha", "1.5"]);
+    assert_eq!(beyond.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&beyond.stderr).contains("between 0 (A) and 1 (B)"));
+    let beyond = pipeline(&["blend", "assets/clip-world", text(&place("other")), text(&place("x")), "--alpha", "1.5"]);
+    assert_eq!(beyond.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&beyond.stderr).contains("between 0 (A) and 1 (B)"));
+    assert!(!place("x").exists());
+    let message =
+        refused(&["blend", "assets/clip-world", text(&place("other")), text(&place("half")), "--alpha", "0.5"]);
+    assert!(message.contains("is there already"), "{message}");
+}
+
+#[test]
 fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);

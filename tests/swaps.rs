@@ -5,9 +5,10 @@ mod common;
 
 use common::{Bench, vulkan};
 
-/// Runs with one line changed and with none; the changed line must matter where it should.
+/// Runs with one line changed and with none; the changed line must matter where it should: every
+/// axis of the sweeps in tools/sweeps.
 #[test]
-fn noise_mode_generator_and_loss() {
+fn every_axis_of_the_ablations_changes_the_weights() {
     let bench = Bench::new(64);
     let plain = bench.run("plain", &[]).whole();
     for (name, sets) in [
@@ -15,10 +16,42 @@ fn noise_mode_generator_and_loss() {
         ("noise half", vec!["stage.train.noise=0.5"]),
         ("fixed", vec!["stage.captions.mode=fixed"]),
         ("mirror", vec!["stage.captions.full_source=mirror"]),
+        ("neighbour", vec!["stage.captions.full_source=neighbour"]),
+        ("few templates", vec!["stage.captions.templates_used=10", "stage.captions.full_templates_used=10"]),
+        ("no distance rule", vec!["stage.captions.distance_rule=false"]),
+        ("known captions", vec!["stage.captions.known_captions=false"]),
+        ("implied", vec!["stage.captions.distance_rule=false", "stage.captions.implied=false"]),
+        ("people", vec!["stage.captions.distance_rule=false", "stage.captions.people=false"]),
+        ("visual guard", vec!["stage.captions.visual_guard=0.3"]),
+        ("k", vec!["stage.pairs.k=8"]),
+        ("pool", vec!["stage.batch.size=32"]),
+        ("lr", vec!["stage.train.lr=2e-3"]),
+        ("temperature", vec!["stage.train.temperature=0.05"]),
+        ("front layers", vec!["stage.train.front_layers=1"]),
         ("twins", vec!["stage.captions.generator=twins", "stage.train.loss=contrast"]),
     ] {
         let run = bench.run(name, &sets).whole();
         assert!(run.weights() != plain.weights(), "{name} changed nothing");
+    }
+}
+
+/// What the axes of the ablations are is said where options are looked up.
+#[test]
+fn every_axis_of_the_ablations_is_documented() {
+    for (kind, options) in [
+        (
+            "captions",
+            "mode templates_used full_templates_used distance_rule min_distance known_captions implied people visual_guard full_source full_below balanced pairs",
+        ),
+        ("pairs", "k pool"),
+        ("batch", "size"),
+        ("train", "noise temperature lr front_layers loss w_keep w_turn"),
+    ] {
+        let output = common::pipeline().args(["stages", kind]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        for option in options.split(' ') {
+            assert!(said.lines().any(|line| line.trim_start().starts_with(option)), "{option} is not in\n{said}");
+        }
     }
 }
 

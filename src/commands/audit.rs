@@ -1,14 +1,17 @@
 //! `pipeline audit`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use benchmark::Known;
 use benchmark::audit::{Report, Truth, audit, unknown, variants};
 use clap::Args;
-use pipeline_engine::{Config, Measurement, Moment, Phase, outside_run};
-use stage_items::Paired;
+use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
+use stage_captions::sight::Sight;
+use stage_items::{BatchItem, ModelOptions, Paired};
 
+use super::eval::text_encoder;
 use super::{ConfigArguments, Context, Failure};
 use crate::show;
 
@@ -27,8 +30,12 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
     /// The shards, where the truth is in them.
-    #[arg(long, value_name = "SHARDS", conflicts_with = "truth", required_unless_present = "truth")]
+    #[arg(long, value_name = "SHARDS", conflicts_with = "truth", required_unless_present_any = ["truth", "held_out"])]
     shards: Vec<String>,
+    /// The truth is what the other captions of an image name, and the generator sees only the one
+    /// that it was given: a lower bound, since captions leave things out.
+    #[arg(long, conflicts_with_all = ["truth", "shards"])]
+    held_out: bool,
     /// Write the measurements as JSON lines.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
@@ -37,17 +44,22 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let config = Config::load(&self.config.config, &self.config.preset, &self.config.set, &context.registry)?;
-        let (seed, batches) = outside_run(&config, &context.registry, |build| {
-            let side = build.side.as_ref().ok_or_else(|| pipeline_engine::StageError::msg("no side run"))?;
+        let (seed, mut batches, sight) = outside_run(&config, &context.registry, |build| {
+            let side = build.side.as_ref().ok_or_else(|| StageError::msg("no side run"))?;
             let mut batches: Vec<Paired> = Vec::new();
             side.collect::<Paired>("pairs", &[], &mut |paired| {
                 batches.push(paired);
                 Ok(())
             })?;
-            Ok((build.run.seed, batches))
+            let model = build.section::<ModelOptions>("model")?;
+            let weights = clip_hub::resolve(&model.weights, build.base)?;
+            let encoder = text_encoder(&weights, build.run.device.word())
+                .map_err(|error| StageError::msg(format!("{}: {error:#}", weights.display())))?;
+            Ok((build.run.seed, batches, Sight::new(Arc::new(encoder))))
         })?
         .map_err(|error| anyhow!("{error}"))?;
         let known = match &self.truth {
+            None if self.held_out => Known::from_held_out(hold_out(&mut batches)?),
             None => Known::from_members(&self.shards, std::path::Path::new("."), 1),
             Some(path) if path.extension().is_some_and(|e| e == "json") => Known::from_coco(path, None, 1),
             Some(path) => Known::from_table(path, 1),
@@ -64,7 +76,7 @@ impl Arguments {
         let mut lines: Vec<Measurement> = Vec::new();
         let mut worst: Option<Report> = None;
         for variant in variants() {
-            let report = audit(variant, &batches, &truth, seed).map_err(|error| anyhow!("{error}"))?;
+            let report = audit(variant, &batches, &truth, &sight, seed).map_err(|error| anyhow!("{error}"))?;
             let (absence, full) =
                 (report.false_absence.measured(&moment, "audit"), report.false_full.measured(&moment, "audit"));
             table += &row(&report, &absence, &full);
@@ -89,6 +101,24 @@ impl Arguments {
         }
         show::say(&text);
         Ok(())
+    }
+}
+
+/// Leaves each item the caption that was drawn for it, and gives back the other ones, by the
+/// item's key.
+fn hold_out(batches: &mut [Paired]) -> anyhow::Result<Vec<(String, Vec<String>)>> {
+    let mut hidden = Vec::new();
+    for paired in batches {
+        let leave_one = |item: &BatchItem| {
+            let others = item.captions.iter().enumerate().filter(|(n, _)| *n != item.drawn);
+            hidden.push((item.key.to_string(), others.map(|(_, caption)| caption.clone()).collect::<Vec<_>>()));
+            BatchItem { captions: vec![item.caption().to_owned()].into(), drawn: 0, ..item.clone() }
+        };
+        paired.batch.items = paired.batch.items.iter().map(leave_one).collect();
+    }
+    match hidden.iter().all(|(_, captions)| captions.is_empty()) {
+        true => Err(anyhow!("no image has a second caption, so that none can be held out; give --truth or --shards")),
+        false => Ok(hidden),
     }
 }
 

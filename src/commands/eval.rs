@@ -179,7 +179,7 @@ fn toml_string(text: &str) -> String {
 }
 
 /// The text encoder of a checkpoint.
-fn text_encoder(model: &Path, device: &str) -> anyhow::Result<Encoder> {
+pub fn text_encoder(model: &Path, device: &str) -> anyhow::Result<Encoder> {
     let checkpoint = Checkpoint::open(model)?;
     let (device, _) = clip::device::pick(device)?;
     let tower = TextTower::load(&checkpoint, &device)?;

@@ -1,6 +1,7 @@
 //! The commands: one file each, with its arguments and what it does.
 
 mod audit;
+mod blend;
 mod check;
 mod completions;
 mod convert;
@@ -39,6 +40,7 @@ pub enum Command {
     Sweep(sweep::Arguments),
     Embed(embed::Arguments),
     Convert(convert::Arguments),
+    Blend(blend::Arguments),
     Stages(stages::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Completions),
@@ -78,6 +80,7 @@ impl Command {
             Self::Sweep(arguments) => arguments.run(context),
             Self::Embed(arguments) => arguments.run(context),
             Self::Convert(arguments) => arguments.run(context),
+            Self::Blend(arguments) => arguments.run(context),
         }
     }
 }

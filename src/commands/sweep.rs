@@ -151,8 +151,10 @@ impl Arguments {
             runs.len(),
             markdown(&rows)
         );
+        let folder = sweep.results();
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let write = |name: &str, text: &str| -> anyhow::Result<()> {
-            let path = sweep.dir.join(name);
+            let path = folder.join(name);
             write_atomically(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
         };
         let mut names: Vec<_> = rows.iter().map(|row| row.name.clone()).collect();
@@ -170,7 +172,7 @@ impl Arguments {
         show::say(&format!(
             "\n{}\nin {}: sweep.md, sweep.csv, a plot a measurement\n",
             markdown(&rows),
-            sweep.dir.display()
+            folder.display()
         ));
         Ok(())
     }

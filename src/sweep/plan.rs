@@ -15,8 +15,11 @@ pub struct Sweep {
     /// Presets laid over it.
     #[serde(default)]
     pub preset: Vec<String>,
-    /// The folder of the runs and the table, relative to the current one.
+    /// The folder of the runs, relative to the current one.
     pub dir: PathBuf,
+    /// Where the table and the plots go; else beside the runs.
+    #[serde(default)]
+    pub results: Option<PathBuf>,
     /// A run for each of these.
     #[serde(default = "one")]
     pub seeds: Vec<u64>,
@@ -94,6 +97,11 @@ impl Sweep {
             bail!("{shown}: two runs are called `{}`; give every [[case]] a name of its own", twice[0]);
         }
         Ok(sweep)
+    }
+
+    /// The folder of the table and the plots.
+    pub fn results(&self) -> &Path {
+        self.results.as_deref().unwrap_or(&self.dir)
     }
 
     /// Every run: all cases, all combinations of the grid, all seeds.

@@ -4,13 +4,15 @@
 
 use std::sync::Arc;
 
+use pipeline_engine::StageError;
 use pipeline_engine::rng::Draw;
 use rand::Rng;
 use stage_items::{NO_NEIGHBOUR, Paired};
 
 use crate::cache::Analyser;
+use crate::sight::{Seen, Sight};
 use crate::tagger::{Analysis, Noun};
-use crate::templates::{Filling, Template, Twin, alone, bare};
+use crate::templates::{Filling, Says, Template, Twin, alone, bare};
 use crate::usage::is_no_object;
 use crate::wordnet::{Relation, kind};
 
@@ -138,11 +140,13 @@ pub struct Rejected {
     pub too_near: u64,
     /// Any of these with another known caption of the image.
     pub known_caption: u64,
+    /// The image looks like it.
+    pub looks_present: u64,
 }
 
 impl Counts {
     /// The counts of a report, with their names.
-    pub fn named(&self) -> [(&'static str, u64); 7] {
+    pub fn named(&self) -> [(&'static str, u64); 8] {
         [
             ("object_from_nearest_neighbour", self.first_neighbour),
             ("object_from_later_neighbour", self.later_neighbour),
@@ -151,6 +155,7 @@ impl Counts {
             ("full_above_bound", self.full_above_bound),
             ("full_replaced", self.full_replaced),
             ("nothing_present", self.nothing_present),
+            ("nouns_that_look_present", self.rejected.looks_present),
         ]
     }
 
@@ -172,6 +177,7 @@ impl Counts {
         self.rejected.hyponym += other.rejected.hyponym;
         self.rejected.too_near += other.rejected.too_near;
         self.rejected.known_caption += other.rejected.known_caption;
+        self.rejected.looks_present += other.rejected.looks_present;
     }
 
     fn reject(&mut self, why: Rejection) {
@@ -184,6 +190,7 @@ impl Counts {
             Rejection::Hyponym => &mut rejected.hyponym,
             Rejection::TooNear => &mut rejected.too_near,
             Rejection::KnownCaption => &mut rejected.known_caption,
+            Rejection::LooksPresent => &mut rejected.looks_present,
         } += 1;
     }
 }
@@ -197,6 +204,7 @@ enum Rejection {
     Hyponym,
     TooNear,
     KnownCaption,
+    LooksPresent,
 }
 
 /// Makes the texts of a batch.
@@ -209,9 +217,34 @@ pub struct Generator {
     rule: Rule,
 }
 
+/// A batch, and what its images look like if the visual guard is on.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The batch.
+    pub paired: &'a Paired,
+    /// From [`Generator::look`].
+    pub seen: Option<&'a Seen>,
+}
+
+impl<'a> From<&'a Paired> for View<'a> {
+    fn from(paired: &'a Paired) -> Self {
+        Self { paired, seen: None }
+    }
+}
+
+/// True and false twins, and how they are drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct TwinSettings {
+    /// Pairs an image.
+    pub pairs: usize,
+    /// Whether an image's pairs go round what their true texts do, see [`Says`].
+    pub balanced: bool,
+}
+
 /// A batch and what is known of the captions drawn.
 struct Read<'a> {
     paired: &'a Paired,
+    seen: Option<&'a Seen>,
     /// T_i of each item.
     drawn: Vec<Arc<Analysis>>,
 }
@@ -222,25 +255,39 @@ impl Generator {
         Self { analyser, rule }
     }
 
-    fn read<'a>(&self, paired: &'a Paired) -> Read<'a> {
-        let drawn = paired.batch.items.iter().map(|item| self.analyser.analyse(item.caption())).collect();
-        Read { paired, drawn }
+    fn read<'a>(&self, View { paired, seen }: View<'a>) -> Read<'a> {
+        Read { paired, seen, drawn: self.drawn(paired) }
+    }
+
+    fn drawn(&self, paired: &Paired) -> Vec<Arc<Analysis>> {
+        paired.batch.items.iter().map(|item| self.analyser.analyse(item.caption())).collect()
+    }
+
+    /// What the images of a batch look like, among the things that its drawn captions name: the
+    /// share `most` of them that an image looks most like is not denied of it.
+    ///
+    /// # Errors
+    /// As [`Sight::look`].
+    pub fn look(&self, sight: &Sight, paired: &Paired, most: f64) -> Result<Seen, StageError> {
+        let drawn = self.drawn(paired);
+        sight.look(paired, drawn.iter().flat_map(|caption| things(caption)), most)
     }
 
     /// A compositional and a full negation for each of the B images.
     ///
     /// `draw(i)` is the address of item i's random numbers. `compositional` and
     /// `full` must not be empty.
-    pub fn negations(
+    pub fn negations<'a>(
         &self,
-        paired: &Paired,
+        view: impl Into<View<'a>>,
         compositional: &[Template],
         full: &[Template],
         source: FullSource,
         draw: impl Fn(usize) -> Draw,
         counts: &mut Counts,
     ) -> Vec<Negations> {
-        let read = self.read(paired);
+        let read = self.read(view.into());
+        let paired = read.paired;
         let items = &paired.batch.items;
         (0..items.len())
             .map(|i| {
@@ -273,15 +320,28 @@ impl Generator {
 
     /// `pairs` true and false twins for each of the B images, B x `pairs` in all,
     /// with templates that differ within an image while there are enough.
-    pub fn twins(
+    pub fn twins<'a>(
         &self,
-        paired: &Paired,
+        view: impl Into<View<'a>>,
         twins: &[Twin],
         pairs: usize,
         draw: impl Fn(usize) -> Draw,
         counts: &mut Counts,
     ) -> Vec<Pair> {
-        let read = self.read(paired);
+        self.twins_as(view, twins, TwinSettings { pairs, balanced: false }, draw, counts)
+    }
+
+    /// As [`Self::twins`], drawn as `settings` say.
+    pub fn twins_as<'a>(
+        &self,
+        view: impl Into<View<'a>>,
+        twins: &[Twin],
+        TwinSettings { pairs, balanced }: TwinSettings,
+        draw: impl Fn(usize) -> Draw,
+        counts: &mut Counts,
+    ) -> Vec<Pair> {
+        let read = self.read(view.into());
+        let paired = read.paired;
         let items = &paired.batch.items;
         let mut made = Vec::with_capacity(items.len() * pairs);
         for (i, item) in items.iter().enumerate() {
@@ -296,9 +356,17 @@ impl Generator {
             let beyond = beyond.collect::<Vec<_>>();
             counts.nothing_present += u64::from(own.is_empty() && beyond.is_empty());
             let mut order: Vec<usize> = (0..twins.len()).collect();
+            let turn = if balanced { below(rng, Says::ALL.len()) } else { 0 };
             for n in 0..pairs {
                 let slot = n % order.len();
-                let chosen = slot + below(rng, order.len() - slot);
+                let wanted = Says::ALL[(turn + n) % Says::ALL.len()];
+                let fit = |at: &usize| !balanced || twins[order[*at]].says() == wanted;
+                let left: Vec<usize> = (slot..order.len()).filter(fit).collect();
+                // A user's own templates may all do the same.
+                let chosen = match left.len() {
+                    0 => slot + below(rng, order.len() - slot),
+                    fitting => left[below(rng, fitting)],
+                };
                 order.swap(slot, chosen);
                 // "A dog runs, with a dog" says a thing twice: rather take one that
                 // only another caption of the image has.
@@ -310,7 +378,10 @@ impl Generator {
                 let other = (!others.is_empty()).then(|| *others[below(rng, others.len())]);
                 if other.is_none() && twins[order[slot]].speaks_of_other() {
                     // The next one that one thing is enough for.
-                    if let Some(found) = (slot..order.len()).find(|&at| !twins[order[at]].speaks_of_other()) {
+                    let enough = |at: &usize| !twins[order[*at]].speaks_of_other();
+                    let alike = |at: &usize| !balanced || twins[order[*at]].says() == wanted;
+                    let mut left = slot..order.len();
+                    if let Some(found) = left.clone().find(|at| enough(at) && alike(at)).or_else(|| left.find(enough)) {
                         order.swap(slot, found);
                     }
                 }
@@ -357,7 +428,9 @@ impl Generator {
         let from = |j: usize, origin, rng: &mut R, counts: &mut Counts| {
             let mut fit: Vec<&Noun> = Vec::new();
             for noun in &read.drawn[j].nouns {
-                match self.admit(noun, &read.drawn[i], known) {
+                let unseen = || !read.seen.is_some_and(|seen| seen.looks_like(i, noun));
+                let admitted = self.admit(noun, &read.drawn[i], known);
+                match admitted.and_then(|()| unseen().then_some(()).ok_or(Rejection::LooksPresent)) {
                     Ok(()) if fit.iter().all(|n| n.lemma != noun.lemma) => fit.push(noun),
                     Ok(()) => {}
                     Err(why) => counts.reject(why),
@@ -561,7 +634,7 @@ mod tests {
             let paired = batch(&[captions, &[neighbour]], 1);
             let mut counts = Counts::default();
             let generator = generator(RULE);
-            let read = generator.read(&paired);
+            let read = generator.read((&paired).into());
             let known = generator.known(&paired, 0);
             assert_eq!(generator.object(&read, 0, &known, &mut draw(0).rng(), &mut counts), None);
             assert_eq!(counts.fell_through, 1);
@@ -720,6 +793,33 @@ mod tests {
         let mut counts = Counts::default();
         let other = |i: usize| draw(i).number(2);
         assert_ne!(first.0, warm.negations(&paired, &one, &two, source, other, &mut counts));
+    }
+
+    #[test]
+    fn balanced_twins_go_round_what_they_say() {
+        let images: &[&[&str]] = &[&["A boy runs", "A boy with a hat runs by a canoe"], &["A tram by two lamps"]];
+        let templates = twins(Source::default()).unwrap();
+        let says = |balanced: bool, pairs: usize, images: &[&[&str]]| {
+            let settings = TwinSettings { pairs, balanced };
+            let batch = batch(images, 1);
+            let made = generator(RULE).twins_as(&batch, &templates, settings, draw, &mut Counts::default());
+            made.iter().map(|pair| templates[pair.template.unwrap()].says()).collect::<Vec<_>>()
+        };
+        for of_image in says(true, 3, images).chunks(3) {
+            assert!(Says::ALL.iter().all(|says| of_image.contains(says)), "{of_image:?}");
+        }
+        // Also where nothing fills {other}.
+        for of_image in says(true, 6, &[&["A boy runs"], &["A tram"]]).chunks(6) {
+            assert!(Says::ALL.iter().all(|says| of_image.iter().filter(|s| *s == says).count() == 2), "{of_image:?}");
+        }
+        let free = says(false, 24, images);
+        assert!(free.chunks(3).any(|three| Says::ALL.iter().any(|says| !three.contains(says))));
+        // Round the list of a user that has one kind only.
+        let same: Vec<Twin> = templates.iter().filter(|twin| twin.says() == Says::Denies).cloned().collect();
+        let settings = TwinSettings { pairs: 3, balanced: true };
+        let batch = batch(images, 1);
+        let made = generator(RULE).twins_as(&batch, &same, settings, draw, &mut Counts::default());
+        assert!(made.len() == 6 && made.iter().all(|pair| pair.template.is_some()));
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //!   those relate. [`usage`] and [`implied`] are small lists of our own on how
 //!   captions speak.
 //! - [`templates`] turn a caption and a thing into a sentence.
-//! - [`generator`] chooses the thing: the negation object.
+//! - [`generator`] chooses the thing: the negation object; [`sight`] keeps it from what the image looks like.
 //! - [`stage`] is the stage itself.
 
 pub mod cache;
 mod fixed;
 pub mod generator;
 pub mod implied;
+pub mod sight;
 pub mod stage;
 pub mod tagger;
 pub mod templates;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use pipeline_engine::rng::Draw;
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, RunDir, Stage, StageError, StageKind, choice, options};
-use stage_items::{Captioned, EveryStep, Paired, Role, TextRoles};
+use stage_items::{Captioned, EveryStep, Paired, Role, StartEncoder, TextRoles, WantsStart};
 
 use crate::cache::Analyser;
 use crate::fixed::Fixed;
-use crate::generator::{Counts, FullSource, Generator, Rule};
+use crate::generator::{Counts, FullSource, Generator, Rule, TwinSettings, View};
+use crate::sight::Sight;
 use crate::templates::{self, Source, Template, Twin};
 use crate::wordnet::WordNet;
 
@@ -74,12 +75,18 @@ options! {
         implied: bool = true;
         /// Whether any two nouns for people may mean the same person.
         people: bool = true;
+        /// Of the things that the captions of a batch name, this share is not denied of an image:
+        /// those that it looks most like to the model of the start. 0: the model is not asked.
+        visual_guard: f64 = 0.0, 0.0..=0.9;
         /// Whose caption the full negation denies.
         full_source: Denied = Denied::Other;
         /// With full_source = "other": the cosine that its image must stay below.
         full_below: f64 = 0.7, -1.0..=1.0;
         /// With generator = "twins": pairs an image.
         pairs: usize = 2, 1..=64;
+        /// With generator = "twins": an image's pairs go round what their true texts do: say
+        /// what is there, what is not, both. If false, each pair is drawn from all templates.
+        balanced: bool = false;
         /// With generator = "twins": the things that each pair speaks of are
         /// texts too, as train.w_turn needs them.
         things: bool = false;
@@ -112,6 +119,9 @@ impl StageKind for Captions {
         }
         let maker = Maker::new(&options, own.as_deref(), own_full.as_deref())?;
         build.services.publish(Arc::new(TextRoles(maker.roles.to_vec())));
+        if maker.visual_guard > 0.0 {
+            build.services.publish(Arc::new(WantsStart));
+        }
         let fixed = match options.mode {
             Mode::Dynamic => None,
             Mode::Fixed => {
@@ -120,7 +130,7 @@ impl StageKind for Captions {
                 Some(Fixed::open(options.keep, build.dir, build.resume.is_some(), maker.roles.len())?)
             }
         };
-        Ok(Built::Stage(Box::new(Running { maker, fixed, dir: build.dir.cloned() })))
+        Ok(Built::Stage(Box::new(Running { maker, sight: None, fixed, dir: build.dir.cloned() })))
     }
 }
 
@@ -136,12 +146,13 @@ pub struct EpochCounts {
 enum Texts {
     Plain,
     Tng { compositional: Vec<Template>, full: Vec<Template>, source: FullSource },
-    Twins { twins: Vec<Twin>, pairs: usize, things: bool },
+    Twins { twins: Vec<Twin>, settings: TwinSettings, things: bool },
 }
 
 /// Makes the texts of batches.
 struct Maker {
     generator: Generator,
+    visual_guard: f64,
     texts: Texts,
     roles: Arc<[Role]>,
 }
@@ -160,16 +171,18 @@ impl Maker {
                     Denied::Mirror => FullSource::Mirror,
                 },
             },
-            Kind::Twins => {
-                Texts::Twins { twins: templates::twins(source)?, pairs: options.pairs, things: options.things }
-            }
+            Kind::Twins => Texts::Twins {
+                twins: templates::twins(source)?,
+                settings: TwinSettings { pairs: options.pairs, balanced: options.balanced },
+                things: options.things,
+            },
         };
         let mut roles = vec![Role::Original];
         match &texts {
             Texts::Plain => {}
             Texts::Tng { .. } => roles.extend([Role::Compositional, Role::Full]),
-            Texts::Twins { pairs, things, .. } => {
-                let pairs = 0..*pairs as u8;
+            Texts::Twins { settings, things, .. } => {
+                let pairs = 0..settings.pairs as u8;
                 roles.extend(pairs.clone().flat_map(|n| [Role::True(n), Role::False(n)]));
                 roles.extend(pairs.filter(|_| *things).flat_map(|n| [Role::Present(n), Role::Absent(n)]));
             }
@@ -182,24 +195,33 @@ impl Maker {
         };
         let wordnet = WordNet::embedded().map_err(|e| StageError::msg(e.to_string()))?;
         let generator = Generator::new(Analyser::new(wordnet, REMEMBERED), rule);
-        Ok(Self { generator, texts, roles: roles.into() })
+        let visual_guard = if matches!(texts, Texts::Plain) { 0.0 } else { options.visual_guard };
+        Ok(Self { generator, visual_guard, texts, roles: roles.into() })
     }
 
     /// B x R texts.
-    fn make(&self, paired: &Paired, draw: &Draw, counts: &mut Counts) -> Vec<String> {
+    fn make(
+        &self,
+        paired: &Paired,
+        sight: Option<&Sight>,
+        draw: &Draw,
+        counts: &mut Counts,
+    ) -> Result<Vec<String>, StageError> {
         let items = &paired.batch.items;
         let draw = |i: usize| draw.clone().text(&items[i].shard).text(&items[i].key);
         let originals = items.iter().map(|item| item.caption().to_owned());
-        match &self.texts {
+        let seen = sight.map(|sight| self.generator.look(sight, paired, self.visual_guard)).transpose()?;
+        let view = View { paired, seen: seen.as_ref() };
+        Ok(match &self.texts {
             Texts::Plain => originals.collect(),
             Texts::Tng { compositional, full, source } => {
-                let made = self.generator.negations(paired, compositional, full, *source, draw, counts);
+                let made = self.generator.negations(view, compositional, full, *source, draw, counts);
                 originals.zip(made).flat_map(|(original, made)| [original, made.compositional, made.full]).collect()
             }
-            Texts::Twins { twins, pairs, things } => {
-                let mut made = self.generator.twins(paired, twins, *pairs, draw, counts);
+            Texts::Twins { twins, settings, things } => {
+                let mut made = self.generator.twins_as(view, twins, *settings, draw, counts);
                 let mut texts = Vec::with_capacity(items.len() * self.roles.len());
-                for (original, row) in originals.zip(made.chunks_mut(*pairs)) {
+                for (original, row) in originals.zip(made.chunks_mut(settings.pairs)) {
                     texts.push(original);
                     texts.extend(row.iter_mut().flat_map(|pair| [take(&mut pair.truth), take(&mut pair.lie)]));
                     if *things {
@@ -208,12 +230,14 @@ impl Maker {
                 }
                 texts
             }
-        }
+        })
     }
 }
 
 struct Running {
     maker: Maker,
+    /// From the first epoch on, with the visual guard.
+    sight: Option<Sight>,
     fixed: Option<Fixed>,
     /// Where examples of the newest epoch are shown.
     dir: Option<RunDir>,
@@ -268,9 +292,18 @@ impl Stage<Paired, Captioned> for Running {
         if let Some(fixed) = &self.fixed {
             fixed.check(pass.epoch)?;
         }
+        if self.maker.visual_guard > 0.0 && self.sight.is_none() {
+            let start = pass.services.get::<StartEncoder>().ok_or_else(|| {
+                StageError::msg(
+                    "visual_guard asks the model of the start, and no stage of this pipeline has one; \
+                     add a stage `train`, or set captions.visual_guard = 0.0",
+                )
+            })?;
+            self.sight = Some(Sight::new(start.0.clone()));
+        }
         let mut counts = Counts::default();
         while let Some(paired) = input.recv()? {
-            let mut texts = self.maker.make(&paired, &draw, &mut counts);
+            let mut texts = self.maker.make(&paired, self.sight.as_ref(), &draw, &mut counts)?;
             if let Some(fixed) = &mut self.fixed {
                 for (item, row) in paired.batch.items.iter().zip(texts.chunks_mut(self.maker.roles.len())) {
                     let first = fixed.first(&item.shard, &item.key, row.to_vec())?;

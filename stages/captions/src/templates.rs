@@ -219,9 +219,14 @@ fn article(word: &str) -> &'static str {
     if vowel || begins(VOWEL_SOUND) { "an" } else { "a" }
 }
 
+/// A thing inside of a sentence: "a dog", "dogs", "water".
+pub fn with_article(noun: &Noun) -> String {
+    grammar(Form::A, noun)
+}
+
 /// A thing by itself: "A dog", "Dogs", "Water".
 pub fn alone(noun: &Noun) -> String {
-    let mut text = grammar(Form::A, noun);
+    let mut text = with_article(noun);
     capitalise(&mut text);
     text
 }
@@ -358,6 +363,22 @@ pub fn full(source: Source<'_>) -> Result<Vec<Template>, TemplateError> {
     })
 }
 
+/// What a true text does, as questions of NegBench tell apart: positive, negative, hybrid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Says {
+    /// It speaks of what is there.
+    Affirms,
+    /// It speaks of what is not.
+    Denies,
+    /// It speaks of both.
+    Both,
+}
+
+impl Says {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Affirms, Self::Denies, Self::Both];
+}
+
 /// A true text and a false one that differ in what they negate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Twin {
@@ -368,6 +389,16 @@ pub struct Twin {
 }
 
 impl Twin {
+    /// What its true text does.
+    pub fn says(&self) -> Says {
+        let counts = |slots: &[Slot]| slots.iter().any(|slot| self.truth.count(*slot) > 0);
+        match (counts(&[Slot::Caption, Slot::Present, Slot::Other]), counts(&[Slot::Absent])) {
+            (true, true) => Says::Both,
+            (false, true) => Says::Denies,
+            _ => Says::Affirms,
+        }
+    }
+
     /// Whether the pair speaks of a thing in the image beside its caption.
     pub fn adds_present(&self) -> bool {
         self.speaks_of(Slot::Caption) && self.speaks_of_present()

@@ -10,7 +10,7 @@ use pipeline_engine::{
 };
 use stage_captions::Captions;
 use stage_captions::stage::EpochCounts;
-use stage_items::{Batch, BatchItem, Captioned, Paired, Role, TextRoles};
+use stage_items::{Batch, BatchItem, Captioned, Paired, Role, StartEncoder, TextEncoder, TextRoles, WantsStart};
 
 const IMAGES: [&str; 6] = [
     "A dog sleeps on a rug",
@@ -31,6 +31,8 @@ options! {
     pub struct SinkOptions {
         /// The test's own name.
         tag: String => free;
+        /// Whether it has a model of the start.
+        model: bool = true => free;
     }
 }
 
@@ -74,6 +76,24 @@ impl Stage<Nothing, Paired> for Pictures {
     }
 }
 
+/// A model to which every image looks like the things that the caption of the next one names.
+struct Before;
+
+impl TextEncoder for Before {
+    fn dim(&self) -> usize {
+        IMAGES.len()
+    }
+
+    fn embed(&self, texts: &[String]) -> Result<Vec<f32>, StageError> {
+        let axis = |text: &String, image: usize| {
+            let thing = text.rsplit(' ').next().unwrap();
+            assert!(text.starts_with("a photo of "), "{text}");
+            f32::from(u8::from(IMAGES[(image + 1) % IMAGES.len()].split(' ').any(|word| word == thing)))
+        };
+        Ok(texts.iter().flat_map(|text| (0..IMAGES.len()).map(move |image| axis(text, image))).collect())
+    }
+}
+
 /// What every epoch of a test gave: texts, roles, objects found.
 type Seen = (String, Vec<String>, Vec<Role>, u64);
 static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
@@ -89,6 +109,9 @@ impl StageKind for Sink {
 
     fn build(options: SinkOptions, build: &mut Build<'_>) -> Result<Built<Captioned, Nothing>, StageError> {
         assert!(build.services.get::<TextRoles>().is_some(), "roles are known while stages are built");
+        if options.model && build.services.get::<WantsStart>().is_some() {
+            build.services.publish(Arc::new(StartEncoder(Arc::new(Before))));
+        }
         Ok(Built::Stage(Box::new(Self(options.tag))))
     }
 }
@@ -113,9 +136,14 @@ impl Stage<Captioned, Nothing> for Sink {
 
 /// Runs the stage with these options for two epochs.
 fn run(tag: &str, options: &str, dir: &Path, resume: bool) -> Result<[Seen; 2], String> {
+    run_into(tag, options, "", dir, resume)
+}
+
+/// The same, with options of the sink.
+fn run_into(tag: &str, options: &str, sink: &str, dir: &Path, resume: bool) -> Result<[Seen; 2], String> {
     let text = format!(
         "[run]\nseed = 5\nepochs = 2\n[[stage]]\nkind = \"pictures\"\n[[stage]]\nkind = \"captions\"\n{options}\n\
-         [[stage]]\nkind = \"sink\"\ntag = \"{tag}\"\n"
+         [[stage]]\nkind = \"sink\"\ntag = \"{tag}\"\n{sink}\n"
     );
     let registry = Arc::new(Registry::new().stage::<Pictures>().stage::<Captions>().stage::<Sink>());
     let config = Config::parse("test.toml", text, dir.to_owned()).map_err(|f| format!("{f:?}"))?;
@@ -169,6 +197,32 @@ fn other_generators_give_other_roles() {
     assert!((0..6).all(|i| twins.1[7 * i] == IMAGES[i] && twins.1[7 * i + 1] != twins.1[7 * i + 2]));
     let [plain, _] = fresh("plain", "generator = \"plain\"").unwrap();
     assert_eq!((plain.2.as_slice(), plain.1), ([Role::Original].as_slice(), IMAGES.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn what_an_image_looks_like_is_not_denied_of_it() {
+    let denied = |texts: &[String]| -> usize {
+        let names_the_next = |i: usize| {
+            let mut things = IMAGES[(i + 1) % IMAGES.len()].split(' ').filter(|word| word.len() > 3);
+            let added = texts[3 * i + 1].to_lowercase().replace(&IMAGES[i].to_lowercase(), "");
+            things.any(|thing| added.split([' ', ',', '.', ':']).any(|word| word == thing))
+        };
+        (0..IMAGES.len()).filter(|&i| names_the_next(i)).count()
+    };
+    // In the first epoch the neighbour of each image is the next one.
+    let [blind, _] = fresh("blind", "").unwrap();
+    assert!(denied(&blind.1) > 3, "{:?}", blind.1);
+    for mode in ["dynamic", "fixed"] {
+        let [one, two] = fresh(&format!("seeing {mode}"), &format!("visual_guard = 0.1\nmode = \"{mode}\"")).unwrap();
+        assert_eq!((denied(&one.1), denied(&two.1)), (0, 0), "{:?}", one.1);
+        assert_eq!(one.3, 6, "each has an object");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let error = run_into("no model", "visual_guard = 0.2", "model = false", dir.path(), false).unwrap_err();
+    assert!(error.contains("visual_guard") && error.contains("train"), "{error}");
+    // The caption alone denies nothing.
+    let dir = tempfile::tempdir().unwrap();
+    run_into("plain", "generator = \"plain\"\nvisual_guard = 0.2", "model = false", dir.path(), false).unwrap();
 }
 
 #[test]

@@ -38,3 +38,12 @@ pub trait TextEncoder: Send + Sync {
 /// The subject that the training stage gives to probes.
 #[derive(Clone)]
 pub struct TextEncoderHandle(pub Arc<dyn TextEncoder>);
+
+/// Published, while it is built, by a stage that will ask for [`StartEncoder`] when it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantsStart;
+
+/// The text encoder as it was before any training, also in a resumed run. Published by the
+/// training stage if another one [wants](WantsStart) it.
+#[derive(Clone)]
+pub struct StartEncoder(pub Arc<dyn TextEncoder>);

@@ -32,6 +32,14 @@ pub enum TrainError {
         .0.display()
     )]
     NoProjection(PathBuf),
+    /// More blocks are to be trained than there are, or none.
+    #[error("front_layers = {asked}, but the text tower has {there} blocks; choose 1 to {there}, or leave it away")]
+    FrontLayers {
+        /// What the config asks for.
+        asked: usize,
+        /// Blocks of the tower.
+        there: usize,
+    },
     /// The loss or its gradient is no number any more.
     #[error(
         "{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}; the weights are as they were before \

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clip::checkpoint::Tower;
-use clip::{Checkpoint, Layout, TextTower, Tokenizer};
+use clip::{Checkpoint, Layout, Params, TextTower, Tokenizer};
 use pipeline_engine::{
     Build, Built, Inlet, LastCheckpoint, Measurement, Nothing, Options, Outlet, Pass, Phase, Position, Received,
     RunDir, Stage, StageError, StageKind, choice, options,
 };
 use serde_json::{Value, json};
-use stage_items::{ModelOptions, ShardPlan, TextEncoderHandle, TextRoles, Tokens};
+use stage_items::{ModelOptions, ShardPlan, StartEncoder, TextEncoderHandle, TextRoles, Tokens, WantsStart};
 
 use crate::checkpoint::{Checkpoints, Progress};
 use crate::encoder::Encoder;
@@ -107,6 +107,9 @@ options! {
         beta2: f64 = 0.98, 0.0..=0.9999999;
         /// AdamW: added to the root of the mean squared gradient.
         eps: f64 = 1e-6, 1e-12..=1.0;
+        /// Trains only the first so many blocks of the text tower, and neither embeddings nor
+        /// projection; the whole tower if left away.
+        front_layers: Option<usize> = None;
         /// The gradient is scaled down to this norm; 0: it is left as it is.
         clip_norm: f64 = 0.0, 0.0..=1e9;
         /// Steps between two checkpoints; 0: as checkpoint_minutes says. There is one at the end of
@@ -228,6 +231,12 @@ impl Training {
         }
         let tower = TextTower::load(&start, &device)?;
         let tokenizer = Tokenizer::open(start.dir())?.with_context(tower.config().max_position_embeddings);
+        let tokenizer = Arc::new(tokenizer);
+        if build.services.get::<WantsStart>().is_some() {
+            let encoder = Encoder::new(tower.frozen(), tokenizer.clone());
+            build.services.publish(Arc::new(StartEncoder(Arc::new(encoder))));
+        }
+        let trainer = Trainer::new(&tower, objective, options.settings(), options.layout());
         let mut training = Self {
             schedule: Schedule {
                 lr: options.lr,
@@ -235,15 +244,13 @@ impl Training {
                 shape: options.schedule,
                 epochs: build.run.epochs,
             },
-            trainer: Trainer::new(&tower, objective, options.settings(), options.layout())
-                .in_chunks(options.chunk)
-                .in_half(half),
+            trainer: trainer.in_chunks(options.chunk).in_half(half).front_layers(options.front_layers)?,
             checkpoints: build.dir.map(|dir| Checkpoints::new(dir.join("checkpoints"), options.keep)),
             options,
             weights: model.weights.display().to_string(),
             start,
             device: words,
-            tokenizer: Arc::new(tokenizer),
+            tokenizer,
             dir: build.dir.cloned(),
             last_checkpoint: None,
             saved: Instant::now(),

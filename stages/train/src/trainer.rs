@@ -13,6 +13,9 @@ use crate::error::TrainError;
 use crate::loss::{self, Contrast, Loss, Twins};
 use crate::optimizer::{AdamW, Gradient, Parameter, Settings};
 
+/// What the names of the blocks' parameters begin with; the number of the block follows.
+const BLOCKS: &str = "text_model.encoder.layers.";
+
 /// What the tower is trained on.
 #[derive(Debug, Clone, Copy)]
 pub enum Objective {
@@ -89,6 +92,8 @@ pub struct Trainer {
     chunk: usize,
     /// Whether the tower multiplies in f16.
     half: bool,
+    /// So many blocks from the front are trained and nothing else; `None`: everything is.
+    front_layers: Option<usize>,
     device: Device,
 }
 
@@ -108,7 +113,8 @@ impl Trainer {
         let optimizer = AdamW::new(settings, tower.tensors());
         let device = tower.device().inner();
         let tower = tower.frozen();
-        let mut trainer = Self { tower, start, optimizer, objective, layout, chunk: usize::MAX, half: false, device };
+        let (chunk, half, front_layers) = (usize::MAX, false, None);
+        let mut trainer = Self { tower, start, optimizer, objective, layout, chunk, half, front_layers, device };
         trainer.upload();
         trainer
     }
@@ -135,6 +141,30 @@ impl Trainer {
             self.upload();
         }
         self
+    }
+
+    /// Trains only the first so many blocks of the tower; `None`: all of it, embeddings and
+    /// projection too.
+    ///
+    /// That negation is lost in the front layers of the text tower, and best trained there, is a
+    /// finding of Omni-NegCLIP. Weights and moments of everything else stay as they are, bit by bit.
+    ///
+    /// # Errors
+    /// [`TrainError::FrontLayers`] when the tower has no so many blocks, or none is to be trained.
+    pub fn front_layers(mut self, blocks: Option<usize>) -> Result<Self, TrainError> {
+        let there = self.config().num_hidden_layers;
+        if let Some(asked) = blocks.filter(|asked| !(1..=there).contains(asked)) {
+            return Err(TrainError::FrontLayers { asked, there });
+        }
+        self.front_layers = blocks;
+        Ok(self)
+    }
+
+    /// Whether a parameter is trained.
+    fn trains(&self, name: &str) -> bool {
+        let Some(front) = self.front_layers else { return true };
+        let block = name.strip_prefix(BLOCKS).and_then(|rest| rest.split('.').next()).map(str::parse::<usize>);
+        matches!(block, Some(Ok(block)) if block < front)
     }
 
     /// Weights and moments.
@@ -220,7 +250,8 @@ impl Trainer {
                 sums.add(&self.tower, &rows, (features * Tensor::from_inner(slopes)).sum().backward());
             }
         }
-        let gradients = sums.read(rows)?;
+        let mut gradients = sums.read(rows)?;
+        gradients.retain(|name, _| self.trains(name));
         let backward = began.elapsed();
 
         let began = Instant::now();

@@ -140,6 +140,7 @@ fn file(dir: &Path, name: &str) -> Vec<u8> {
 fn a_resumed_run_ends_with_the_same_bytes() {
     for (toy, train) in [
         ("", "noise = 0.5"),
+        ("", "front_layers = 1"),
         ("twins = true", "loss = \"contrast\"\nw_keep = 0.5\nschedule = \"cosine\"\nwarmup_steps = 3"),
     ] {
         let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -167,6 +168,21 @@ fn a_resumed_run_ends_with_the_same_bytes() {
         let card = String::from_utf8(file(whole.path(), "export/MODEL_CARD.md")).unwrap();
         assert!(card.contains("3 epochs, 12 steps") && card.contains("| cosine | cosine | all |"), "{card}");
     }
+}
+
+#[test]
+fn an_export_of_front_layers_has_everything_else_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    run(dir.path(), false, "", "front_layers = 1", 0).unwrap();
+    let (start, export) = (dir.path().join("start"), dir.path().join("run/export"));
+    let (start, export) = (Checkpoint::open(start).unwrap(), Checkpoint::open(export).unwrap());
+    for name in start.names() {
+        let trained = name.starts_with("text_model.encoder.layers.0.");
+        assert_eq!(start.tensor(name).unwrap() == export.tensor(name).unwrap(), !trained, "{name}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let message = run(dir.path(), false, "", "front_layers = 9", 0).unwrap_err().to_string();
+    assert!(message.contains("front_layers = 9") && message.contains("2 blocks"), "{message}");
 }
 
 #[test]

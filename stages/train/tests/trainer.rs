@@ -136,6 +136,33 @@ fn chunks_and_layouts_give_the_same_step() {
 }
 
 #[test]
+fn front_layers_move_and_the_rest_stays_bit_by_bit() {
+    let start = tower();
+    let trainer = || Trainer::new(&start, NOISE_FREE, SETTINGS, Layout::Packed);
+    let mut front = trainer().front_layers(Some(1)).unwrap();
+    for step in 0..3 {
+        front.step(&batch(6, &TNG, 1, step, draw(step)), 1e-3, draw(step)).unwrap();
+    }
+    let (before, after) = (start.tensors(), front.snapshot().tensors());
+    for (name, parameter) in front.optimizer().parameters() {
+        let still = |moments: &[f32]| moments.iter().all(|value| *value == 0.0);
+        let first = name.starts_with("text_model.encoder.layers.0.");
+        assert_eq!(before[name].1 == after[name].1, !first, "{name}");
+        assert_eq!(still(&parameter.exp_avg) && still(&parameter.exp_avg_sq), !first, "{name}");
+    }
+    let names = before.keys().filter(|name| name.starts_with("text_model.encoder.layers.0.")).count();
+    assert!(names > 10 && names < before.len() / 2, "{names} of {}", before.len());
+
+    // The gradient that is clipped is that of what is trained.
+    let norm = |trainer: &mut Trainer| trainer.step(&batch(6, &TNG, 1, 0, draw(0)), 1e-3, draw(0)).unwrap().norm;
+    assert!(norm(&mut trainer().front_layers(Some(1)).unwrap()) < norm(&mut trainer()));
+    for asked in [0, 3] {
+        let error = trainer().front_layers(Some(asked)).unwrap_err().to_string();
+        assert!(error.contains(&format!("front_layers = {asked}")) && error.contains("2 blocks"), "{error}");
+    }
+}
+
+#[test]
 fn the_loss_falls() {
     for (objective, roles, below) in [(NOISE_FREE, &TNG[..], 0.6), (Objective::Contrast(CONTRAST), &TWINS[..], 0.3)] {
         let mut trainer = Trainer::new(&tower(), objective, SETTINGS, Layout::Padded);

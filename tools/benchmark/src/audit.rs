@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use pipeline_engine::StageError;
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
-use stage_captions::generator::{Counts, FullSource, Generator, Negations, Rule};
+use stage_captions::generator::{Counts, FullSource, Generator, Negations, Rule, View};
+use stage_captions::sight::Sight;
 use stage_captions::tagger::{Noun, analyse};
 use stage_captions::templates::{Source, compositional, full};
 use stage_captions::usage::is_no_object;
@@ -16,28 +17,46 @@ use stage_items::Paired;
 
 use crate::known::Known;
 
-/// A guard against false captions, and its name. Guards that a [`Rule`] gains belong here too.
-pub type Variant = (&'static str, Rule);
+/// Guards against false captions, and what they are called together. Guards that a [`Rule`] gains
+/// belong here too.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// Its name in the table.
+    pub name: &'static str,
+    /// What captions and WordNet keep out.
+    pub rule: Rule,
+    /// Share of the things that an image looks most like and that are kept out; 0: it is not looked at.
+    pub visual: f64,
+}
 
 /// What is compared: no guard beside the lemma, synonym and hypernym check, each guard alone, all
-/// of them, and all of them with other distances.
+/// of them, and all of them with other distances and with other shares of the visual guard.
 pub fn variants() -> Vec<Variant> {
     let none = Rule { min_distance: None, known_captions: false, implied: false, people: false };
     let all = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
+    let blind = |name, rule| Variant { name, rule, visual: 0.0 };
     vec![
-        ("no guard", none),
-        ("known captions", Rule { known_captions: true, ..none }),
-        ("distance 4", Rule { min_distance: Some(4), ..none }),
-        ("implied things", Rule { implied: true, ..none }),
-        ("people", Rule { people: true, ..none }),
-        ("all but known captions", Rule { known_captions: false, ..all }),
-        ("all, no distance", Rule { min_distance: None, ..all }),
-        ("all, distance 2", Rule { min_distance: Some(2), ..all }),
-        ("all, distance 4", all),
-        ("all, distance 6", Rule { min_distance: Some(6), ..all }),
-        ("all, distance 8", Rule { min_distance: Some(8), ..all }),
+        blind("no guard", none),
+        blind("known captions", Rule { known_captions: true, ..none }),
+        blind("distance 4", Rule { min_distance: Some(4), ..none }),
+        blind("implied things", Rule { implied: true, ..none }),
+        blind("people", Rule { people: true, ..none }),
+        Variant { visual: VISUAL, ..blind("visual", none) },
+        blind("all but known captions", Rule { known_captions: false, ..all }),
+        blind("all, no distance", Rule { min_distance: None, ..all }),
+        blind("all, distance 2", Rule { min_distance: Some(2), ..all }),
+        blind("all, distance 4", all),
+        blind("all, distance 6", Rule { min_distance: Some(6), ..all }),
+        blind("all, distance 8", Rule { min_distance: Some(8), ..all }),
+        Variant { visual: 0.1, ..blind("all, visual 0.1", all) },
+        Variant { visual: 0.2, ..blind("all, visual 0.2", all) },
+        Variant { visual: 0.3, ..blind("all, visual 0.3", all) },
+        Variant { visual: 0.5, ..blind("all, visual 0.5", all) },
     ]
 }
+
+/// The share of the visual guard where it is alone.
+const VISUAL: f64 = 0.3;
 
 /// What is known of images, ready to judge a noun.
 pub struct Truth<'a> {
@@ -132,11 +151,17 @@ const BELOW: f32 = 0.7;
 /// Runs the generator with a rule over batches.
 ///
 /// # Errors
-/// When WordNet or the templates cannot be read.
-pub fn audit(variant: Variant, batches: &[Paired], truth: &Truth<'_>, seed: u64) -> Result<Report, StageError> {
+/// When WordNet or the templates cannot be read; when `sight` fails.
+pub fn audit(
+    variant: Variant,
+    batches: &[Paired],
+    truth: &Truth<'_>,
+    sight: &Sight,
+    seed: u64,
+) -> Result<Report, StageError> {
     let wordnet = WordNet::embedded().map_err(|e| StageError::msg(e.to_string()))?;
     let (compositional, full) = (compositional(Source::default())?, full(Source::default())?);
-    let generator = Generator::new(Analyser::new(wordnet, REMEMBERED), variant.1);
+    let generator = Generator::new(Analyser::new(wordnet, REMEMBERED), variant.rule);
     let mut counts = Counts::default();
     // Whether it is there, and the image.
     let mut judged: Vec<(bool, usize)> = Vec::new();
@@ -148,7 +173,9 @@ pub fn audit(variant: Variant, batches: &[Paired], truth: &Truth<'_>, seed: u64)
         let items = &paired.batch.items;
         let draw = |i: usize| Draw::new(seed, "audit").text(&items[i].key).number(paired.batch.step);
         let source = FullSource::Other { below: BELOW };
-        let made = generator.negations(paired, &compositional, &full, source, draw, &mut counts);
+        let seen = (variant.visual > 0.0).then(|| generator.look(sight, paired, variant.visual)).transpose()?;
+        let view = View { paired, seen: seen.as_ref() };
+        let made = generator.negations(view, &compositional, &full, source, draw, &mut counts);
         for (item, made) in items.iter().zip(&made) {
             images += 1;
             let image = truth.image(&item.key);
@@ -180,9 +207,9 @@ pub fn audit(variant: Variant, batches: &[Paired], truth: &Truth<'_>, seed: u64)
         }
     }
     Ok(Report {
-        variant: variant.0,
-        false_absence: Series::hits("false_absence", variant.0, judged),
-        false_full: Series::hits("false_full_negation", variant.0, judged_full),
+        variant: variant.name,
+        false_absence: Series::hits("false_absence", variant.name, judged),
+        false_full: Series::hits("false_full_negation", variant.name, judged_full),
         with_object: (images - counts.fell_through, images),
         not_things,
         distinct: (objects.len(), templates.len()),
@@ -228,10 +255,24 @@ pub fn unknown<'b>(batches: &'b [Paired], truth: &Truth<'_>) -> Vec<&'b str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::path::Path;
+    use std::sync::Arc;
 
-    use stage_items::{Batch, BatchItem};
+    use stage_items::{Batch, BatchItem, TextEncoder};
 
     use super::*;
+
+    /// "A ball" lies along the first axis, everything else along the second.
+    struct Axes;
+
+    impl TextEncoder for Axes {
+        fn dim(&self) -> usize {
+            2
+        }
+
+        fn embed(&self, texts: &[String]) -> Result<Vec<f32>, StageError> {
+            Ok(texts.iter().flat_map(|text| if text.ends_with("ball") { [1.0, 0.0] } else { [0.0, 1.0] }).collect())
+        }
+    }
 
     /// Image 0 shows a dog and a ball, of which its caption tells the dog; image 1 has all.
     fn known() -> Known {
@@ -283,20 +324,26 @@ mod tests {
     fn what_is_there_but_unsaid_makes_a_false_caption() {
         let known = known();
         let truth = Truth::new(&known);
-        let report = |captions, variant| audit(variant, &[batch(captions)], &truth, 1).unwrap();
-        let all = variants().into_iter().find(|v| v.0 == "all, distance 4").unwrap();
+        let sight = Sight::new(Arc::new(Axes));
+        let report = |captions, variant| audit(variant, &[batch(captions)], &truth, &sight, 1).unwrap();
+        let named = |name: &str| variants().into_iter().find(|v| v.name == name).unwrap();
+        let all = named("all, distance 4");
         let blind = report([&["A dog runs"], &["A ball"]], all);
         assert_eq!((blind.false_absence.values[0], blind.examples.len()), (1.0, 2));
         assert_eq!(blind.examples[0].2, "ball");
         let bench = report([&["A dog runs"], &["A bench"]], all);
         assert_eq!(bench.false_absence.values[0], 0.0);
         // Another caption of the image tells of the ball: the guard sees it.
-        let open = variants().into_iter().find(|v| v.0 == "no guard").unwrap();
+        let open = named("no guard");
         let captions: [&[&str]; 2] = [&["A dog runs", "A dog and its ball"], &["A ball"]];
         assert_eq!(report(captions, open).false_absence.values[0], 1.0);
         let guarded = report(captions, all);
         assert_eq!((guarded.counts.fell_through, guarded.counts.rejected.known_caption), (1, 1));
         assert_eq!(guarded.not_things, 0);
+        // Nothing tells of ball and dog but the pictures, which look like them.
+        let seeing = report([&["A dog runs"], &["A ball"]], named("all, visual 0.5"));
+        assert_eq!((seeing.counts.fell_through, seeing.counts.rejected.looks_present), (2, 2));
+        assert!(seeing.examples.is_empty(), "{:?}", seeing.examples);
         assert_eq!(unknown(&[batch([&["A dog"], &["A cat"]])], &truth), Vec::<&str>::new());
     }
 }

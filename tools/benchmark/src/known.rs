@@ -201,6 +201,24 @@ impl Known {
         Self::told(told, every.into_iter().collect(), least)
     }
 
+    /// From captions that the generator does not see: what any of them names is present, and
+    /// everything else is taken as absent. Captions leave things out, so that a share of false
+    /// captions that is measured with these is a lower bound.
+    ///
+    /// # Errors
+    /// When WordNet cannot be read, or there is too little to ask about.
+    pub fn from_held_out(images: Vec<(String, Vec<String>)>) -> Result<Self, KnownError> {
+        let wordnet = WordNet::embedded().map_err(KnownError::WordNet)?;
+        let tell = |(image, captions): (String, Vec<String>)| {
+            let read: Vec<Analysis> = captions.iter().map(|caption| analyse(wordnet, caption)).collect();
+            let present = read.iter().flat_map(things_of).map(str::to_owned).collect();
+            Told { image, present, ..Told::default() }
+        };
+        let told: Vec<Told> = images.into_iter().map(tell).collect();
+        let every: BTreeSet<String> = told.iter().flat_map(|told| told.present.iter()).cloned().collect();
+        Self::told(told, every.into_iter().collect(), 1)
+    }
+
     fn told(told: Vec<Told>, names: Vec<String>, least: u32) -> Result<Self, KnownError> {
         let wordnet = WordNet::embedded().map_err(KnownError::WordNet)?;
         let things: Vec<Thing> = names.iter().map(|name| Thing::new(wordnet, name)).collect();
@@ -545,6 +563,19 @@ mod tests {
         let (_dir, path) = written("t.csv", "image,present\na.jpg,dog;ball\nb.jpg,puppy;boat\n");
         let known = Known::from_table(&path, 1).unwrap();
         assert_eq!(names(&known, &known.pictures[0].absent), ["boat"], "a puppy is a dog");
+    }
+
+    #[test]
+    fn captions_held_out_name_what_is_there() {
+        let own = |captions: &[&str]| captions.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>();
+        let images = vec![
+            ("a.jpg".to_owned(), own(&["A dog runs", "A puppy with its ball"])),
+            ("b.jpg".to_owned(), own(&["A boat"])),
+        ];
+        let known = Known::from_held_out(images).unwrap();
+        assert_eq!(names(&known, &known.pictures[0].present), ["ball", "dog", "puppy"]);
+        assert_eq!(names(&known, &known.pictures[0].absent), ["boat"]);
+        assert!(Known::from_held_out(vec![("a.jpg".to_owned(), own(&["Nothing"]))]).is_err());
     }
 
     #[test]
