@@ -35,7 +35,7 @@ flickr8k *ARGS:
 
 # The hot pieces alone, with Criterion.
 bench-hot *ARGS:
-    cargo bench --workspace --bench hot {{ARGS}}
+    cargo bench --profile release --workspace --bench hot {{ARGS}}
 
 # This pipeline and a PyTorch program in turn (docs/performance.md says what it needs).
 bench *ARGS:

@@ -1,4 +1,4 @@
-//! The hot pieces alone, with Criterion: `cargo bench --workspace --bench hot [-- FILTER]`.
+//! The hot pieces alone, with Criterion: `cargo bench --profile release --workspace --bench hot [-- FILTER]`.
 //!
 //! Everything runs on the embedded world and on random weights, so that it can be run anywhere. To
 //! compare with PyTorch, see the program `bench` beside this file.
