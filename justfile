@@ -33,7 +33,7 @@ fuzz SECONDS="60" *ARGS:
 flickr8k *ARGS:
     cargo run --release -- run examples/flickr8k.toml {{ARGS}}
 
-# The hot pieces alone, with Criterion.
+# The hot pieces alone.
 bench-hot *ARGS:
     cargo bench --profile release --workspace --bench hot {{ARGS}}
 

@@ -1,4 +1,4 @@
-//! The hot pieces alone, with Criterion: `cargo bench --profile release --workspace --bench hot [-- FILTER]`.
+//! The hot pieces alone, with Divan: `cargo bench --profile release --workspace --bench hot [-- FILTER]`.
 //!
 //! Everything runs on the embedded world and on random weights, so that it can be run anywhere. To
 //! compare with PyTorch, see the program `bench` beside this file.
@@ -9,13 +9,12 @@
 mod samples;
 
 use std::collections::BTreeMap;
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clip::preprocess::{Limits, Preprocess};
 use clip::{ClipConfig, Layout, Params, TextConfig, TextTower, Tokenizer, device, init};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
 use stage_captions::generator::{Counts, FullSource, Generator, Rule};
@@ -62,51 +61,49 @@ fn texts(samples: &[samples::Sample]) -> (Generator, impl Fn(&Generator, &Paired
     (generator, make, paired(samples))
 }
 
-fn decode(c: &mut Criterion) {
+/// A JPEG picture of the embedded world to the tower's 224 x 224.
+#[divan::bench]
+fn decode(bencher: Bencher) {
     let samples = world();
     let preprocess = Preprocess::openai(224);
-    let mut group = c.benchmark_group("decode");
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("JPEG to 224 x 224", |b| {
-        let mut next = samples.iter().cycle();
-        b.iter(|| preprocess.decode(black_box(&next.next().unwrap().file), &Limits::default()).unwrap());
+    let mut next = samples.iter().cycle();
+    bencher.counter(ItemsCount::new(1usize)).bench_local(|| {
+        let file = &next.next().unwrap().file;
+        preprocess.decode(black_box(file), &Limits::default()).unwrap()
     });
-    group.finish();
 }
 
-fn pairs(c: &mut Criterion) {
-    let mut group = c.benchmark_group("pair search");
-    for count in [128, 1024, 4096] {
-        let features = samples::features(count, WIDTH, 1);
-        let groups: Vec<u32> = (0..count as u32).collect();
-        let mut search = Search::cpu();
-        group.throughput(Throughput::Elements(count as u64));
-        group.bench_function(BenchmarkId::from_parameter(count), |b| {
-            b.iter(|| search.neighbours(black_box(&features), WIDTH, &groups, 4).unwrap());
-        });
-    }
-    group.finish();
+#[divan::bench(args = [128, 1024, 4096])]
+fn pair_search(bencher: Bencher, count: usize) {
+    let features = samples::features(count, WIDTH, 1);
+    let groups: Vec<u32> = (0..count as u32).collect();
+    let mut search = Search::cpu();
+    bencher
+        .counter(ItemsCount::new(count))
+        .bench_local(|| search.neighbours(black_box(&features), WIDTH, &groups, 4).unwrap());
 }
 
-fn words(c: &mut Criterion) {
-    let samples = world();
-    let (generator, make, paired) = texts(&samples);
+/// The texts with negation of a batch whose captions are known.
+#[divan::bench]
+fn captions(bencher: Bencher) {
+    let (generator, make, paired) = texts(&world());
+    bencher.counter(ItemsCount::new(2 * BATCH)).bench_local(|| make(&generator, black_box(&paired)));
+}
+
+#[divan::bench]
+fn tokens(bencher: Bencher) {
+    let (generator, make, paired) = texts(&world());
     let made = make(&generator, &paired);
     let tokenizer = Tokenizer::open(&assets().join("clip-world")).unwrap();
-    let mut group = c.benchmark_group("words");
-    group.throughput(Throughput::Elements(2 * BATCH as u64));
-    group.bench_function("captions", |b| b.iter(|| make(&generator, black_box(&paired))));
-    group.throughput(Throughput::Elements(made.len() as u64));
-    group.bench_function("tokens", |b| {
-        b.iter(|| made.iter().map(|text| tokenizer.encode(black_box(text)).len()).sum::<usize>());
-    });
-    group.finish();
+    bencher
+        .counter(ItemsCount::new(made.len()))
+        .bench_local(|| made.iter().map(|text| tokenizer.encode(black_box(text)).len()).sum::<usize>());
 }
 
 /// Two blocks of ViT-B/32's text tower, forward and backward, on the texts of a batch.
-fn tower(c: &mut Criterion) {
-    let samples = world();
-    let (generator, make, paired) = texts(&samples);
+#[divan::bench(args = [Layout::Packed, Layout::Tree], sample_count = 10, sample_size = 1)]
+fn text_tower(bencher: Bencher, layout: Layout) {
+    let (generator, make, paired) = texts(&world());
     let tokenizer = Tokenizer::open(&assets().join("clip-world")).unwrap();
     let ids: Vec<Vec<u32>> = make(&generator, &paired).iter().map(|text| tokenizer.encode(text)).collect();
     let lens: Vec<usize> = ids.iter().map(Vec::len).collect();
@@ -115,31 +112,22 @@ fn tower(c: &mut Criterion) {
     let weights = init::random(&ClipConfig { text: Some(config.clone()), vision: None }, 1);
     let (cpu, _) = device::pick("cpu").unwrap();
     let tower = TextTower::from_tensors(&config, &weights, &cpu).unwrap().trainable();
-    let mut group = c.benchmark_group("text tower, 2 blocks");
-    group.sample_size(10).measurement_time(Duration::from_secs(10));
-    group.throughput(Throughput::Elements(lens.len() as u64));
-    for layout in [Layout::Packed, Layout::Tree] {
-        group.bench_function(BenchmarkId::from_parameter(format!("{layout:?}").to_lowercase()), |b| {
-            b.iter(|| {
-                let features = tower.forward(black_box(&ids), &lens, layout).unwrap();
-                features.powi_scalar(2).sum().backward()
-            });
-        });
-    }
-    group.finish();
+    bencher.counter(ItemsCount::new(lens.len())).bench_local(|| {
+        let features = tower.forward(black_box(&ids), &lens, layout).unwrap();
+        features.powi_scalar(2).sum().backward()
+    });
 }
 
-fn optimizer(c: &mut Criterion) {
+#[divan::bench]
+fn adamw(bencher: Bencher) {
     let len = 1 << 22;
     let values = || samples::features(len / WIDTH, WIDTH, 3);
     let settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };
     let mut adam = AdamW::new(settings, [("w".to_owned(), (vec![len / WIDTH, WIDTH], values()))].into());
     let gradients = BTreeMap::from([("w".to_owned(), Gradient::Dense(values()))]);
-    let mut group = c.benchmark_group("AdamW");
-    group.throughput(Throughput::Elements(len as u64));
-    group.bench_function("step", |b| b.iter(|| adam.step(1e-6, black_box(&gradients)).unwrap()));
-    group.finish();
+    bencher.counter(ItemsCount::new(len)).bench_local(|| adam.step(1e-6, black_box(&gradients)).unwrap());
 }
 
-criterion_group!(hot, decode, pairs, words, tower, optimizer);
-criterion_main!(hot);
+fn main() {
+    divan::main();
+}
