@@ -162,9 +162,10 @@ fn settings(dir: &Path, run: &Planned) -> PathBuf {
     dir.join(format!("{}.{SETTINGS}", run.name))
 }
 
-/// Whether a run is over: the report is the last thing it writes.
+/// Whether a run is over: one that was interrupted has a report too, but nothing to export.
 fn whole(dir: &Path, run: &Planned) -> bool {
-    dir.join(&run.name).join("report.html").exists()
+    let folder = dir.join(&run.name);
+    folder.join("export").exists() && folder.join("report.html").exists()
 }
 
 fn results(dir: &Path, run: &Planned) -> anyhow::Result<Vec<Measurement>> {
