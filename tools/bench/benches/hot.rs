@@ -86,13 +86,15 @@ fn pair_search(bencher: Bencher, count: usize) {
 /// The texts with negation of a batch whose captions are known.
 #[divan::bench]
 fn captions(bencher: Bencher) {
-    let (generator, make, paired) = texts(&world());
+    let samples = world();
+    let (generator, make, paired) = texts(&samples);
     bencher.counter(ItemsCount::new(2 * BATCH)).bench_local(|| make(&generator, black_box(&paired)));
 }
 
 #[divan::bench]
 fn tokens(bencher: Bencher) {
-    let (generator, make, paired) = texts(&world());
+    let samples = world();
+    let (generator, make, paired) = texts(&samples);
     let made = make(&generator, &paired);
     let tokenizer = Tokenizer::open(&assets().join("clip-world")).unwrap();
     bencher
@@ -103,7 +105,8 @@ fn tokens(bencher: Bencher) {
 /// Two blocks of ViT-B/32's text tower, forward and backward, on the texts of a batch.
 #[divan::bench(args = [Layout::Packed, Layout::Tree], sample_count = 10, sample_size = 1)]
 fn text_tower(bencher: Bencher, layout: Layout) {
-    let (generator, make, paired) = texts(&world());
+    let samples = world();
+    let (generator, make, paired) = texts(&samples);
     let tokenizer = Tokenizer::open(&assets().join("clip-world")).unwrap();
     let ids: Vec<Vec<u32>> = make(&generator, &paired).iter().map(|text| tokenizer.encode(text)).collect();
     let lens: Vec<usize> = ids.iter().map(Vec::len).collect();

@@ -319,7 +319,7 @@ fn generation(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
             std::thread::scope(|scope| {
                 let (sender, receiver) = std::sync::mpsc::sync_channel(1);
                 // The receiver hangs up when a step fails, and its error is the one that counts.
-                scope.spawn(move || steps().map(make).try_for_each(|tokens| sender.send(tokens)));
+                scope.spawn(move || steps().map(make).all(|tokens| sender.send(tokens).is_ok()));
                 receiver.iter().try_for_each(|tokens| train(trainer, &tokens?))
             })
         };

@@ -19,8 +19,11 @@ use tokio::runtime::{Builder, Runtime};
 pub use models::{model_config, pickle, picture, safetensors, tiny_files};
 pub use texts::{captions, templates};
 
+/// What a target does with a fuzzer's bytes; a fault is a panic.
+pub type Target = fn(&[u8]);
+
 /// All targets by their names.
-pub const ALL: [(&str, fn(&[u8])); 11] = [
+pub const ALL: [(&str, Target); 11] = [
     ("tar", tar),
     ("captions", captions),
     ("templates", templates),
