@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stage_items::{CachedSample, Shard, ShardFault};
 
-use crate::{Entry, EntryFault, EntryKey, FeatureCache};
+use crate::{Entry, EntryFault, EntryInfo, EntryKey, FeatureCache};
 
 /// An entry with a bit of everything.
 fn entry(rows: usize, dim: usize) -> Entry {
@@ -104,8 +104,11 @@ fn the_same_name_in_two_folders_is_two_shards() {
 fn an_entry_that_was_forged_is_refused_and_not_a_panic() {
     // A buffer that is said to be longer than the file: Arrow panics at it.
     let found = include_bytes!("../../../tools/fuzz/seeds/cache_sealed/found-length");
-    let forged = crate::sealed(found.to_vec()).unwrap();
-    assert!(matches!(Entry::from_bytes(&forged, &key()), Err(EntryFault::Damaged(_) | EntryFault::Arrow(_))));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), crate::sealed(found.to_vec()).unwrap()).unwrap();
+    // Whatever it is of, as `inspect` reads it.
+    let refused = EntryInfo::open(file.path());
+    assert!(matches!(refused, Err(EntryFault::Damaged(_) | EntryFault::Arrow(_))), "{refused:?}");
     // A record batch of 2^60 bytes: Arrow would take memory for them.
     let bytes = entry(3, 4).to_bytes(&key()).unwrap();
     let (arrow, trailer) = bytes.split_at(bytes.len() - 42);
