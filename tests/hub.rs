@@ -103,7 +103,10 @@ fn every_command_takes_a_checkpoint_from_the_hub() {
         assert!(card.starts_with("# me/clip, "), "{card}");
     }
 
-    // Once fetched, nobody need be there; a name that is not known is a sentence.
+    // Once fetched, nobody need be there; a name that is not known is a sentence, and nothing is written.
+    std::fs::remove_file(bench.path("from-the-hub.toml")).unwrap();
+    std::fs::remove_dir_all(bench.path("converted")).unwrap();
+    std::fs::remove_dir_all(bench.path("runs")).unwrap();
     let offline = [("HF_HOME", home.to_str().unwrap()), ("HF_HUB_OFFLINE", "1")];
     assert!(call(here, COMMANDS[0], "hf:me/clip", &offline).status.success());
     for (name, environment, part) in [
@@ -119,5 +122,8 @@ fn every_command_takes_a_checkpoint_from_the_hub() {
             assert!(told.contains(part), "{arguments:?} {name}: {told}");
             assert!(!told.contains("panicked"), "{arguments:?} {name}: {told}");
         }
+    }
+    for written in ["from-the-hub.toml", "converted", "runs/hub/export"] {
+        assert!(!bench.path(written).exists(), "{written}");
     }
 }

@@ -211,7 +211,7 @@ struct Data {
 
 impl Data {
     fn look(patterns: &[String]) -> anyhow::Result<Self> {
-        let sources = stage_shards::resolve(patterns, Path::new(""))?;
+        let sources = stage_shards::resolve(patterns, Path::new(""), stage_shards::Pipes::Refused)?;
         let mut bytes = 0;
         let mut first = None;
         for source in &sources {

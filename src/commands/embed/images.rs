@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use stage_shards::{CaptionSource, Opener, Rules, Samples, Source, resolve};
+use stage_shards::{CaptionSource, Opener, Pipes, Rules, Samples, Source, resolve};
 
 /// Where a picture is from.
 #[derive(Clone, Debug)]
@@ -44,7 +44,9 @@ pub fn find(paths: &[String]) -> anyhow::Result<Pictures> {
             || path.contains("://")
             || (path.contains(['{', '*', '?', '[']) && !Path::new(path).exists());
         if is_shards {
-            origins.extend(resolve(std::slice::from_ref(path), Path::new(""))?.into_iter().map(Origin::Shard));
+            origins.extend(
+                resolve(std::slice::from_ref(path), Path::new(""), Pipes::Refused)?.into_iter().map(Origin::Shard),
+            );
         } else if Path::new(path).is_dir() {
             let before = origins.len();
             folder(Path::new(path), &mut origins)?;

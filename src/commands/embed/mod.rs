@@ -10,7 +10,8 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use clip::preprocess::Limits;
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
-use stage_encode::{EncodeOptions, EncoderKind, Products, open_encoder};
+use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
+use stage_items::Products;
 
 use super::{Context, Failure};
 use images::Picture;

@@ -39,6 +39,15 @@ pub enum EncodeError {
         /// What is wrong.
         message: String,
     },
+    /// Half precision was asked of an ONNX model.
+    #[error(
+        "{}: an ONNX image encoder runs in the precision it was saved in, on the CPU; set encode.precision = \"f32\", or \
+         encode.encoder = \"clip\" if the checkpoint has an image tower", .path.display()
+    )]
+    OnnxHalf {
+        /// The file.
+        path: PathBuf,
+    },
     /// A picture of the wrong size.
     #[error("a picture is {}x{} pixels, but the image encoder takes {}x{}", .found.1, .found.0, .expected.1, .expected.0)]
     Size {

@@ -19,5 +19,5 @@ mod tests;
 
 pub use encoder::{EncodeError, Encoder};
 pub use onnx::OnnxEncoder;
-pub use stage::{Encode, EncodeOptions, EncoderKind, Products, open_encoder};
+pub use stage::{Encode, EncodeOptions, EncoderKind, open_encoder};
 pub use vit::VitEncoder;

@@ -7,7 +7,9 @@ use clip::checkpoint::Tower;
 use clip::{Checkpoint, Preprocess};
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
 use stage_features::FeatureCache;
-use stage_items::{Encoded, Flow, Memory, ModelOptions, Pixels, Recipe, Sample, SampleId, Shard, ShardPlan, Work};
+use stage_items::{
+    Encoded, Flow, Memory, ModelOptions, Pixels, Products, Recipe, Sample, SampleId, Shard, ShardPlan, Work,
+};
 
 use crate::encoder::{EncodeError, Encoder};
 use crate::gather::{self, Gather};
@@ -29,16 +31,6 @@ choice! {
         Clip = "clip",
         /// vision_model.onnx of the model folder, on the CPU.
         Onnx = "onnx",
-    }
-}
-
-choice! {
-    /// What matrices are multiplied in.
-    pub enum Products {
-        /// 32 bits.
-        F32 = "f32",
-        /// 16 bits, on GPUs that have them; sums, norms and softmax stay f32.
-        F16 = "f16",
     }
 }
 
@@ -134,6 +126,9 @@ impl Source {
             named => named,
         };
         if kind == EncoderKind::Onnx {
+            if options.precision == Products::F16 {
+                return Err(EncodeError::OnnxHalf { path: onnx });
+            }
             let fault = |source| EncodeError::Read { path: onnx.clone(), source };
             let file = std::fs::File::open(&onnx).map_err(fault)?;
             let weights = blake3::Hasher::new().update_reader(file).map_err(fault)?.finalize().to_hex();

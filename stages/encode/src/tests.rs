@@ -474,6 +474,8 @@ fn the_kind_encodes_with_the_checkpoint_of_the_config() {
     std::fs::write(dir.path().join("model/vision_model.onnx"), "no model").unwrap();
     let error = run(dir.path(), "bad-onnx", "", "kind = \"encode\"\ncache = \"\"", "").unwrap_err();
     assert!(error.contains("model/vision_model.onnx: "), "{error}");
+    let error = run(dir.path(), "onnx-half", "", "kind = \"encode\"\nprecision = \"f16\"", "").unwrap_err();
+    assert!(error.contains("vision_model.onnx: ") && error.contains("precision = \"f32\""), "{error}");
 }
 
 /// A folder of the shared material beside the repository; says so when it is not there.

@@ -13,6 +13,16 @@ choice! {
     }
 }
 
+choice! {
+    /// What a tower's matrices are multiplied in.
+    pub enum Products {
+        /// 32 bits.
+        F32 = "f32",
+        /// 16 bits, on GPUs that have them; weights, sums, norms and softmax stay f32.
+        F16 = "f16",
+    }
+}
+
 options! {
     /// `[model]`: the checkpoint to start from.
     pub struct ModelOptions {

@@ -9,6 +9,7 @@
 mod members;
 mod open;
 mod options;
+mod pipe;
 #[cfg(feature = "cloud")]
 mod remote;
 mod samples;
@@ -22,4 +23,4 @@ pub use options::{ShardsOptions, Split};
 pub use samples::{CaptionSource, Content, RawSample, Reason, Rules, Samples};
 pub use split::{Rank, SplitError};
 pub use stage::Shards;
-pub use urls::{Location, Source, UrlError, expand_braces, resolve};
+pub use urls::{Location, Pipes, Source, UrlError, expand_braces, resolve};

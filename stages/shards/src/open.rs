@@ -12,10 +12,13 @@ pub type ByteStream = Box<dyn AsyncRead + Send + Unpin>;
 /// Bytes that one read of a file asks for.
 const READ_SIZE: usize = 1 << 20;
 
+/// What stands for the version of a shard that a command prints.
+const PIPED: &str = "printed by a command";
+
 /// A shard cannot be opened or looked up.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A file on this machine.
+    /// A file on this machine, or a command that cannot be started.
     #[error("shard `{url}` cannot be read: {error}")]
     File {
         /// Its name.
@@ -74,6 +77,10 @@ impl Opener {
                 let identity = of_file(&file.metadata().await.map_err(fault)?);
                 Ok((Box::new(BufReader::with_capacity(READ_SIZE, file)), identity))
             }
+            Location::Pipe { command, folder } => {
+                let fault = |error| OpenError::File { url: shard.url.clone(), error };
+                Ok((crate::pipe::open(command, folder).map_err(fault)?, PIPED.to_owned()))
+            }
             #[cfg(feature = "cloud")]
             Location::Remote(url) => self.stores.open(url).await,
             #[cfg(not(feature = "cloud"))]
@@ -82,7 +89,8 @@ impl Opener {
     }
 
     /// A text that changes when the shard does: size and time of a file, tag (or
-    /// time) and size of a remote object.
+    /// time) and size of a remote object. Of what a command prints there is none: it is known
+    /// by the command alone.
     ///
     /// # Errors
     /// [`OpenError`], which names the shard.
@@ -92,6 +100,7 @@ impl Opener {
                 let fault = |error| OpenError::File { url: shard.url.clone(), error };
                 Ok(of_file(&tokio::fs::metadata(path).await.map_err(fault)?))
             }
+            Location::Pipe { .. } => Ok(PIPED.to_owned()),
             #[cfg(feature = "cloud")]
             Location::Remote(url) => self.stores.identity(url).await,
             #[cfg(not(feature = "cloud"))]

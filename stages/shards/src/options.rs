@@ -19,6 +19,9 @@ options! {
     pub struct ShardsOptions {
         /// The shards: paths, globs (*.tar), braces (train-{000..011}.tar), http(s)://, s3://, gs://; one or a list.
         urls: Vec<String>;
+        /// Let a url `pipe:COMMAND` run a shell command, in the folder of this file, and read the tar that it
+        /// prints. Only the command tells one version of such a shard from the next.
+        allow_pipes: bool = false;
         /// Draw the order of shards and samples anew in each epoch.
         shuffle: bool = true;
         /// Samples in the shuffle buffer; 0: samples stay in the order of their shard.

@@ -17,7 +17,7 @@ use crate::open::{OpenError, Opener};
 use crate::options::{ShardsOptions, Split};
 use crate::samples::{RawSample, Rules, Samples};
 use crate::split::Rank;
-use crate::urls::{Location, Source, resolve};
+use crate::urls::{Location, Pipes, Source, resolve};
 
 /// The kind `shards`.
 #[derive(Debug)]
@@ -77,7 +77,8 @@ impl StageKind for Shards {
             Split::Auto if build.dir.is_some() => Rank::from_env(|name| std::env::var(name).ok())?,
             _ => Rank::ALONE,
         };
-        let all = resolve(&options.urls, build.base)?;
+        let pipes = if options.allow_pipes { Pipes::Allowed } else { Pipes::Refused };
+        let all = resolve(&options.urls, build.base, pipes)?;
         let total = all.len();
         let sources = rank.share(all)?;
         if let Some((rank_name, size_name)) = rank.from {

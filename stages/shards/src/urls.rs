@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use url::Url;
 
+use crate::pipe::PREFIX;
+
 /// Where the bytes of a shard are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Location {
@@ -12,6 +14,22 @@ pub enum Location {
     Local(PathBuf),
     /// An `http(s)://`, `s3://` or `gs://` object.
     Remote(Url),
+    /// What a shell command prints.
+    Pipe {
+        /// The command.
+        command: String,
+        /// Where it is run.
+        folder: PathBuf,
+    },
+}
+
+/// Whether `pipe:` in a list of shards may run a shell command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pipes {
+    /// It is an error.
+    Refused,
+    /// It runs.
+    Allowed,
 }
 
 /// A shard: the name it goes by, and where it is.
@@ -81,20 +99,26 @@ const MOST_DIGITS: usize = 64;
 
 /// The shards that `patterns` name, in the order written; files of a glob sorted.
 ///
-/// Relative paths are relative to `base`, the folder of the config.
+/// Relative paths are relative to `base`, the folder of the config; there `pipe:` runs too.
 ///
 /// # Errors
 /// [`UrlError`], for the first pattern that cannot be used. Remote shards are
 /// not looked for here.
-pub fn resolve(patterns: &[String], base: &Path) -> Result<Vec<Source>, UrlError> {
+pub fn resolve(patterns: &[String], base: &Path, pipes: Pipes) -> Result<Vec<Source>, UrlError> {
     let mut shards = Vec::new();
     for pattern in patterns {
-        if pattern.trim_start().starts_with("pipe:") {
-            let reason = "`pipe:` would run a shell command, which is not done here; read the file itself, \
-                          or an http(s)://, s3:// or gs:// url";
+        let piped = pattern.trim_start().starts_with(PREFIX);
+        if piped && pipes == Pipes::Refused {
+            let reason = "`pipe:` would run a shell command; read the file itself, or an http(s)://, s3:// or gs:// \
+                          url, or, if you trust whoever wrote this, set allow_pipes = true in the stage `shards`";
             return Err(UrlError::Scheme { url: pattern.clone(), reason: reason.to_owned() });
         }
         for url in expand_braces(pattern)? {
+            if let Some(command) = url.trim_start().strip_prefix(PREFIX).filter(|_| piped) {
+                let location = Location::Pipe { command: command.to_owned(), folder: base.to_owned() };
+                shards.push(Source { url, location });
+                continue;
+            }
             match remote(&url)? {
                 Some(remote) => shards.push(Source { url, location: Location::Remote(remote) }),
                 None => local(&url, base, &mut shards)?,
@@ -404,7 +428,7 @@ mod tests {
 
     fn names(dir: &Path, patterns: &[&str]) -> Result<Vec<String>, UrlError> {
         let patterns: Vec<String> = patterns.iter().map(|&p| p.to_owned()).collect();
-        Ok(resolve(&patterns, dir)?.into_iter().map(|shard| shard.url).collect())
+        Ok(resolve(&patterns, dir, Pipes::Refused)?.into_iter().map(|shard| shard.url).collect())
     }
 
     #[test]
@@ -420,7 +444,7 @@ mod tests {
         let absolute = absolute.to_str().unwrap();
         assert_eq!(names(Path::new("/elsewhere"), &[absolute]).unwrap(), [absolute]);
         assert_eq!(names(Path::new("/elsewhere"), &[&format!("file://{absolute}")]).unwrap().len(), 1);
-        let shard = resolve(&["d/a.tar".to_owned()], at).unwrap().remove(0);
+        let shard = resolve(&["d/a.tar".to_owned()], at, Pipes::Refused).unwrap().remove(0);
         assert_eq!(shard.location, Location::Local(at.join("d/a.tar")));
     }
 
@@ -451,7 +475,11 @@ mod tests {
     #[test]
     fn what_is_not_read_is_refused_with_a_reason() {
         let error = |pattern: &str| names(Path::new("."), &[pattern]).unwrap_err().to_string();
-        assert!(error("pipe:curl -s http://x/{0..1}.tar").contains("shell command"));
+        let pipe = "pipe:curl -s http://x/{0..1}.tar";
+        assert!(error(pipe).contains("shell command") && error(pipe).contains("allow_pipes = true"));
+        let allowed = resolve(&[pipe.to_owned()], Path::new("at"), Pipes::Allowed).unwrap();
+        let command = |n| Location::Pipe { command: format!("curl -s http://x/{n}.tar"), folder: "at".into() };
+        assert_eq!(allowed.into_iter().map(|shard| shard.location).collect::<Vec<_>>(), [command(0), command(1)]);
         assert!(error("ftp://host/a.tar").contains("`ftp://` is not read"));
         assert_eq!(names(Path::new("."), &[]).unwrap_err(), UrlError::Empty);
         let dir = folder(&["a.tar"]);

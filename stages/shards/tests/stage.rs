@@ -40,7 +40,8 @@ impl StageKind for Sink {
 
     fn build(options: SinkOptions, build: &mut Build<'_>) -> Result<Built<Self::In, Nothing>, StageError> {
         let plan = build.services.get::<ShardPlan>().unwrap();
-        assert!(plan.shards.iter().all(|shard| shard.identity.contains("mtime=")));
+        let known = |shard: &Arc<Shard>| shard.identity.contains("mtime=") || shard.url.starts_with("pipe:");
+        assert!(plan.shards.iter().all(known));
         build.services.publish(Arc::new(Memory(Arc::new(Fake { cached: options.cached.clone() }))));
         Ok(Built::Stage(Box::new(Writer { run: build.run.name.clone(), cached: options.cached })))
     }
@@ -137,6 +138,21 @@ fn of_epoch(lines: &[String], epoch: u32) -> Vec<&str> {
 
 fn samples<'a>(lines: &[&'a str]) -> Vec<&'a str> {
     lines.iter().copied().filter(|line| !line.contains("|END ")).collect()
+}
+
+#[test]
+fn what_a_command_prints_is_a_shard_if_the_config_says_so() {
+    let dir = folder(2);
+    let files = run(dir.path(), "files", "urls = \"s-{0..1}.tar\"", "").unwrap();
+    let piped = "urls = \"pipe:cat s-{0..1}.tar\"\nallow_pipes = true";
+    let piped = run(dir.path(), "piped", piped, "").unwrap();
+    assert_eq!(piped.iter().map(|line| line.replace("pipe:cat ", "")).collect::<Vec<_>>(), files);
+    let error = run(dir.path(), "refused", "urls = \"pipe:touch ran\"", "").unwrap_err();
+    assert!(error.contains("pipe:touch ran") && error.contains("allow_pipes = true"), "{error}");
+    assert!(!dir.path().join("ran").exists());
+    let half = "urls = \"pipe:head -c 3000 s-0.tar; echo no bucket >&2; exit 3\"\nallow_pipes = true";
+    let error = run(dir.path(), "half", half, "").unwrap_err();
+    assert!(error.contains("head -c 3000 s-0.tar") && error.contains("it said: no bucket"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use pipeline_engine::{
     RunDir, Stage, StageError, StageKind, choice, options,
 };
 use serde_json::{Value, json};
-use stage_items::{ModelOptions, ShardPlan, StartEncoder, TextEncoderHandle, TextRoles, Tokens, WantsStart};
+use stage_items::{ModelOptions, Products, ShardPlan, StartEncoder, TextEncoderHandle, TextRoles, Tokens, WantsStart};
 
 use crate::checkpoint::{Checkpoints, Progress};
 use crate::encoder::Encoder;
@@ -41,16 +41,6 @@ choice! {
         Packed = "packed",
         /// Packed, and what texts have in common from their start on is there once.
         Tree = "tree",
-    }
-}
-
-choice! {
-    /// What the text tower's matrices are multiplied in.
-    pub enum Products {
-        /// 32 bits.
-        F32 = "f32",
-        /// 16 bits, on GPUs that have them; weights, sums, norms and softmax stay f32.
-        F16 = "f16",
     }
 }
 
@@ -124,7 +114,7 @@ options! {
         on_not_finite: OnNotFinite = OnNotFinite::Stop;
         /// How texts lie in memory: "padded", "packed", or "tree", which computes
         /// what texts have in common from their start on once. The result is the same.
-        layout: TextLayout = TextLayout::Packed;
+        layout: TextLayout = TextLayout::Tree;
         /// Texts that the tower holds for the backward pass at once; 0: all. The
         /// result is the same, for less memory and a second forward pass.
         chunk: usize = 0;

@@ -24,7 +24,8 @@ use crate::samples::{self, Sample, batch, items};
 use crate::{Layout, Measured, Options, Preset, What};
 
 /// Sizes at which the pair search is measured.
-const PAIRS: [usize; 3] = [128, 1024, 4096];
+/// Images among which neighbours are looked for, and how often: the fewer, the shorter and noisier.
+const PAIRS: [(usize, usize); 3] = [(128, 200), (1024, 50), (4096, 10)];
 /// Pictures that the image tower takes at once; the default of the stage `encode`.
 const CHUNK: usize = 32;
 /// Pictures whose decoding is measured.
@@ -40,7 +41,7 @@ pub fn measure(what: What, options: &Options) -> anyhow::Result<Measured> {
     match what {
         What::Decode => decode(&mut bench, options)?,
         What::Encode => encode(&mut bench, options)?,
-        What::Pairs => pairs(&mut bench, options)?,
+        What::Pairs => pairs(&mut bench)?,
         What::Captions => captions(&mut bench, options)?,
         What::Text => text(&mut bench, options)?,
         What::Step => steps(&mut bench, options, true)?,
@@ -132,12 +133,12 @@ fn encode(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     })
 }
 
-fn pairs(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
+fn pairs(bench: &mut Bench) -> anyhow::Result<()> {
     let mut search = Search::cpu();
-    for count in PAIRS {
+    for (count, times) in PAIRS {
         let features = samples::features(count, 512, count as u64);
         let groups: Vec<u32> = (0..count as u32).collect();
-        bench.repeat(options.steps.max(5), |bench, _| {
+        bench.repeat(times, |bench, _| {
             bench.time(&format!("B = {count}"), || search.neighbours(&features, 512, &groups, 1))?;
             Ok(())
         })?;

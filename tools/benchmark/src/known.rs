@@ -8,7 +8,7 @@ use stage_captions::tagger::{Analysis, Noun, analyse};
 use stage_captions::usage::{is_colour, is_no_object};
 use stage_captions::wordnet::{Relation, WordNet, kind};
 use stage_eval::files::{FileError, csv_rows, list_field};
-use stage_shards::{Opener, Rules, Samples};
+use stage_shards::{Opener, Pipes, Rules, Samples, resolve};
 
 use crate::words::Thing;
 
@@ -172,7 +172,7 @@ impl Known {
     pub fn from_members(shards: &[String], base: &Path, least: u32) -> Result<Self, KnownError> {
         let fault = KnownError::Shards;
         let mut told = Vec::new();
-        for source in stage_shards::resolve(shards, base).map_err(|e| fault(e.to_string()))? {
+        for source in resolve(shards, base, Pipes::Refused).map_err(|e| fault(e.to_string()))? {
             let stage_shards::Location::Local(path) = &source.location else {
                 return Err(fault(format!(
                     "shard `{}` is not on this machine; give a table of what images show",
@@ -401,7 +401,7 @@ fn unsaid(thing: &Thing, caption: &Analysis) -> bool {
 /// The images of shards (`key.extension`) with their captions.
 fn read_captions(shards: &[String], base: &Path) -> Result<Vec<(String, Vec<String>)>, KnownError> {
     let fault = |text: String| KnownError::Shards(text);
-    let sources = stage_shards::resolve(shards, base).map_err(|e| fault(e.to_string()))?;
+    let sources = resolve(shards, base, Pipes::Refused).map_err(|e| fault(e.to_string()))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| fault(e.to_string()))?;
     let opener = Opener::default();

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use pipeline_engine::{Config, Registry, check};
 use stage_features::{Entry, EntryInfo, EntryKey};
-use stage_shards::{CaptionSource, Rules, Samples, expand_braces, resolve};
+use stage_shards::{CaptionSource, Pipes, Rules, Samples, expand_braces, resolve};
 use tokio::runtime::{Builder, Runtime};
 
 pub use models::{model_config, pickle, picture, safetensors, tiny_files};
@@ -122,7 +122,7 @@ pub fn shard_list(data: &[u8]) {
     // A `*` may walk the disk, and nothing is learned from that.
     if !text.contains(['*', '?', '[', '/']) {
         in_folder(|folder| {
-            if let Ok(sources) = resolve(&patterns, folder) {
+            if let Ok(sources) = resolve(&patterns, folder, Pipes::Refused) {
                 assert!(!sources.is_empty());
                 assert!(patterns.iter().all(|pattern| !pattern.trim_start().starts_with("pipe:")));
             }
