@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::MAX_K;
-use crate::rank::{Features, Neighbour, rank, rounding_bound};
+use crate::rank::{Features, Neighbour, rank, rounding_bound, wide};
 
 /// Columns of the block of scores that a thread holds at a time, and the most
 /// rows: 512 KiB, which stays in the second-level cache until it is scanned.
@@ -48,7 +48,7 @@ impl Scratch {
         for &row in rows {
             self.block.extend_from_slice(features.row(row as usize));
         }
-        self.scores.resize(rows.len() * COLUMN_BLOCK, 0.0);
+        self.scores.resize(rows.len() * COLUMN_BLOCK.min(features.rows()), 0.0);
         self.running.resize_with(rows.len(), Running::default);
         for running in &mut self.running {
             running.start(k, dim);
@@ -58,11 +58,12 @@ impl Scratch {
             let scores = &mut self.scores[..rows.len() * width];
             product(&self.block, columns, dim, scores);
             for ((&row, running), scores) in rows.iter().zip(&mut self.running).zip(scores.chunks_exact(width)) {
-                running.scan(scores, block * COLUMN_BLOCK, features.groups, row as usize);
+                wide(|| running.scan(scores, block * COLUMN_BLOCK, features.groups, row as usize));
             }
         }
         for ((&row, running), found) in rows.iter().zip(&mut self.running).zip(found.chunks_exact_mut(k)) {
-            rank(running.candidates(features, row), found);
+            wide(|| running.score(features, row));
+            rank(&mut running.candidates, found);
         }
     }
 }
@@ -111,7 +112,7 @@ struct Running {
     top: [f32; MAX_K],
     /// Scores below this can't matter.
     floor: f32,
-    /// Until [`Running::candidates`], `cosine` is the f32 score.
+    /// Until [`Running::score`], `cosine` is the f32 score.
     candidates: Vec<Neighbour>,
 }
 
@@ -124,6 +125,7 @@ impl Running {
         self.candidates.clear();
     }
 
+    #[inline(always)]
     fn scan(&mut self, scores: &[f32], first_column: usize, groups: &[u32], row: usize) {
         for (chunk, scores) in scores.chunks(CHUNK).enumerate() {
             let floor = self.floor;
@@ -154,13 +156,13 @@ impl Running {
         }
     }
 
-    /// What is left, scored.
-    fn candidates(&mut self, features: Features<'_>, row: u32) -> &mut [Neighbour] {
+    /// Gives the candidates that are left the score that decides.
+    #[inline(always)]
+    fn score(&mut self, features: Features<'_>, row: u32) {
         let floor = f64::from(self.floor);
         self.candidates.retain(|candidate| candidate.cosine >= floor);
         for candidate in &mut self.candidates {
             *candidate = features.scored(row, candidate.index);
         }
-        &mut self.candidates
     }
 }

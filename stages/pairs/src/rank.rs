@@ -15,6 +15,9 @@ use crate::Error;
 /// most 5e-4, a forgotten normalisation far more than 1e-2.
 const NORM_TOLERANCE: f64 = 1e-2;
 
+/// Rows whose length a thread looks at in one go.
+const CHECKED_AT_ONCE: usize = 256;
+
 /// The longest feature for which [`rounding_bound`] holds.
 const MAX_DIM: usize = 1 << 16;
 
@@ -48,12 +51,21 @@ impl<'a> Features<'a> {
         if rows >= (u32::MAX / 2) as usize {
             return Err(Error::TooManyRows { rows });
         }
-        let bad = values.par_chunks_exact(dim).enumerate().find_map_first(|(row, feature)| {
-            let norm = dot(feature, feature).sqrt();
-            // Also false for NaN.
-            let unit = (norm - 1.0).abs() <= NORM_TOLERANCE;
-            (!unit).then_some(Error::NotNormalised { row, norm })
-        });
+        let check = |(block, features): (usize, &[f32])| {
+            wide(|| {
+                features.chunks_exact(dim).enumerate().find_map(|(row, feature)| {
+                    let norm = dot(feature, feature).sqrt();
+                    // Also false for NaN.
+                    let unit = (norm - 1.0).abs() <= NORM_TOLERANCE;
+                    (!unit).then_some(Error::NotNormalised { row: block * CHECKED_AT_ONCE + row, norm })
+                })
+            })
+        };
+        // To wake other threads takes longer than to look at a few rows.
+        let bad = match values.len() <= CHECKED_AT_ONCE * dim {
+            true => check((0, values)),
+            false => values.par_chunks(CHECKED_AT_ONCE * dim).enumerate().find_map_first(check),
+        };
         bad.map_or(Ok(Self { values, dim, groups }), Err)
     }
 
@@ -61,12 +73,14 @@ impl<'a> Features<'a> {
         self.groups.len()
     }
 
+    #[inline(always)]
     pub(crate) fn row(&self, row: usize) -> &'a [f32] {
         &self.values[row * self.dim..][..self.dim]
     }
 
     /// A row as a neighbour of another, with the cosine that decides: the same
     /// on every machine.
+    #[inline(always)]
     pub(crate) fn scored(&self, row: u32, index: u32) -> Neighbour {
         let cosine = dot(self.row(row as usize), self.row(index as usize));
         Neighbour { index, cosine }
@@ -84,8 +98,16 @@ pub(crate) fn rank(candidates: &mut [Neighbour], found: &mut [Neighbour]) {
     }
 }
 
+/// Compiles `f`, and what is inlined into it, for the widest vectors of this processor.
+#[inline(always)]
+pub(crate) fn wide<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
 /// The dot product in f64. Products of two f32 are exact in f64; the sum runs
-/// in eight lanes, which the compiler may vectorise but not reorder.
+/// in eight lanes, which the compiler may vectorise but not reorder. Inlined, so that it is made of
+/// the vector instructions of the function around it.
+#[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     const LANES: usize = 8;
     let mut lanes = [0.0f64; LANES];

@@ -314,7 +314,9 @@ fn generation(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     };
     bench.repeat(options.steps, |bench, round| {
         let steps = || round * AHEAD..(round + 1) * AHEAD;
+        let began = Instant::now();
         let made: Vec<Tokens> = steps().map(make).collect::<anyhow::Result<_>>()?;
+        bench.add("generation alone", began.elapsed().as_secs_f64() / AHEAD as f64);
         let mut beforehand = |trainer: &mut Trainer| made.iter().try_for_each(|tokens| train(trainer, tokens));
         let mut meanwhile = |trainer: &mut Trainer| {
             std::thread::scope(|scope| {

@@ -67,9 +67,21 @@ pub fn table(results: &BTreeMap<String, Measured>, options: &Options) -> String 
         let [ours, theirs] = [ours, theirs].map(|name| results.get(name).map(|measured| measured.peak_bytes as f64));
         line(name, ours, theirs, &|bytes| format!("{:.2} GB", bytes / 1e9));
     }
-    let generation = |part: &str| seconds(results.get("ours Generation"), &[part]);
-    if let Some((before, meanwhile)) = generation("captions beforehand").zip(generation("captions meanwhile")) {
-        let _ = writeln!(out, "\nGeneration adds {:.2} % to a step.", 100.0 * (meanwhile / before - 1.0));
+    if let Some(generation) = results.get("ours Generation") {
+        let of = |part: &str| generation.seconds.get(part).map_or(&[][..], Vec::as_slice);
+        let rounds = of("captions beforehand").iter().zip(of("captions meanwhile"));
+        let added: Vec<f64> = rounds.map(|(before, meanwhile)| 100.0 * (meanwhile / before - 1.0)).collect();
+        let (least, most) = added.iter().fold((f64::MAX, f64::MIN), |(least, most), x| (least.min(*x), most.max(*x)));
+        if let Some(middle) = median(&added) {
+            let rounds = added.len();
+            let _ = writeln!(out, "\nGeneration adds {middle:.2} % to a step (median of {rounds} rounds, {least:.2} to {most:.2} %).");
+        }
+        if let Some((alone, step)) = median(of("generation alone")).zip(median(of("captions beforehand"))) {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            let share = 100.0 * alone / (step * cores as f64);
+            let took = time(alone);
+            let _ = writeln!(out, "By itself it takes {took} of one core a step: {share:.2} % of what {cores} cores do in one.");
+        }
     }
     for name in ["ours Step", "ours Cached", "reference Step"] {
         if let Some(measured) = results.get(name) {
