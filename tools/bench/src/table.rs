@@ -74,13 +74,19 @@ pub fn table(results: &BTreeMap<String, Measured>, options: &Options) -> String 
         let (least, most) = added.iter().fold((f64::MAX, f64::MIN), |(least, most), x| (least.min(*x), most.max(*x)));
         if let Some(middle) = median(&added) {
             let rounds = added.len();
-            let _ = writeln!(out, "\nGeneration adds {middle:.2} % to a step (median of {rounds} rounds, {least:.2} to {most:.2} %).");
+            let _ = writeln!(
+                out,
+                "\nGeneration adds {middle:.2} % to a step (median of {rounds} rounds, {least:.2} to {most:.2} %)."
+            );
         }
         if let Some((alone, step)) = median(of("generation alone")).zip(median(of("captions beforehand"))) {
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let share = 100.0 * alone / (step * cores as f64);
             let took = time(alone);
-            let _ = writeln!(out, "By itself it takes {took} of one core a step: {share:.2} % of what {cores} cores do in one.");
+            let _ = writeln!(
+                out,
+                "By itself it takes {took} of one core a step: {share:.2} % of what {cores} cores do in one."
+            );
         }
     }
     for name in ["ours Step", "ours Cached", "reference Step"] {
