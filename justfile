@@ -51,6 +51,10 @@ flickr8k-questions:
 sweep NAME *ARGS:
     cargo run --release -- sweep tools/sweeps/{{NAME}}.toml {{ARGS}}
 
+# All ablations, one after the other: of the embedded world, then of Flickr8k. Hours; it goes on where it was stopped.
+sweeps:
+    for sweep in tools/sweeps/*.toml; do cargo run --release -- sweep "$sweep" || exit 1; done
+
 # What meters and traces cost, for a run folder (Linux).
 overhead RUN:
     cargo run --release --workspace --example overhead -- {{RUN}}

@@ -25,17 +25,16 @@ const COMPLAINTS: usize = 2000;
 
 /// What a command prints, run by `sh` in `folder`. Its end is one only if the command says that all
 /// went well: else the last read is an error, so that half a shard is never taken for a whole one.
-/// The command is killed when the stream is dropped.
+/// The command, with all that it started, is killed when the stream is dropped; an interrupt at the
+/// keyboard does not reach it, so that what is being read then can still be read to its end.
 pub(crate) fn open(command: &str, folder: &Path) -> io::Result<ByteStream> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let mut child = Command::new("sh")
-        .args(["-c", command])
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).current_dir(folder).kill_on_drop(true);
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[cfg(unix)]
+    shell.process_group(0);
+    let mut child = shell.spawn()?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(io::Error::other("the command has no output"));
     };
@@ -52,6 +51,18 @@ struct Piped {
     child: Child,
     stdout: ChildStdout,
     complaints: tokio::task::JoinHandle<String>,
+}
+
+#[cfg(unix)]
+impl Drop for Piped {
+    fn drop(&mut self) {
+        // None once it has ended; the shell's own number is that of its group.
+        let group = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
+        if let Some(group) = group {
+            // It may have ended on its own just now.
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 impl Piped {
@@ -101,6 +112,31 @@ mod tests {
         let many = printed("yes | head -c 3000000; yes complaint | head -c 500000 >&2").unwrap();
         assert_eq!(many.len(), 3_000_000);
         assert_eq!(printed("printf ''").unwrap(), b"");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_a_command_started_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let pid = runtime.block_on(async {
+            let mut stream = open("sleep 600 & echo $! > pid; echo begun; wait", dir.path()).unwrap();
+            stream.read_exact(&mut [0; 6]).await.unwrap();
+            std::fs::read_to_string(&file).unwrap().trim().to_owned()
+        });
+        // Killed, though perhaps not yet swept up by whoever inherits it.
+        let dead = || {
+            let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            state.is_empty() || state.contains(") Z ")
+        };
+        for _ in 0..1000 {
+            if dead() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("the command's child is still there");
     }
 
     #[test]

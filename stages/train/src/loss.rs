@@ -86,6 +86,8 @@ pub struct Contrast {
     pub hard_negatives: bool,
     /// Whether each true text is held against every false one of the image, or against its twin alone.
     pub across: bool,
+    /// Length of what is added to each image feature, see [`blurred`].
+    pub image_noise: f64,
 }
 
 /// Where the texts of [`contrast`] stand among the R of an image.
@@ -211,6 +213,23 @@ pub fn contrast(
     Loss(terms)
 }
 
+/// Image features with a random vector of `length` (on average, squared) added to each, at length 1 again.
+///
+/// A frozen encoder that has seen the pictures it is trained with places them nearer to their
+/// captions than pictures it has not seen: noise takes that lead away. It is uniform, and so the same on
+/// every machine.
+pub fn blurred(features: &[f32], width: usize, length: f64, rng: &mut ChaCha8Rng) -> Vec<f32> {
+    // A uniform number in -a..a has the variance a^2 / 3.
+    let most = (length * (3.0 / width as f64).sqrt()) as f32;
+    let mut features = features.to_vec();
+    for feature in features.chunks_exact_mut(width) {
+        feature.iter_mut().for_each(|value| *value += most * rng.random_range(-1.0..1.0f32));
+        let norm = feature.iter().map(|value| value * value).sum::<f32>().sqrt().max(1e-12);
+        feature.iter_mut().for_each(|value| *value /= norm);
+    }
+    features
+}
+
 /// B x B: what takes item k out of the choices of item i, 0 or minus more than any logit;
 /// `None` when no two items show the same image.
 fn apart(same: &[u32]) -> Option<Vec<f32>> {
@@ -313,6 +332,7 @@ mod tests {
                 turn: 0.9,
                 hard_negatives,
                 across,
+                image_noise: 0.0,
             };
             let (mut caption, mut twin, mut keep, mut turn) = (0.0, 0.0, 0.0, 0.0);
             for i in 0..b {
@@ -362,6 +382,7 @@ mod tests {
             turn: 0.0,
             hard_negatives: false,
             across: false,
+            image_noise: 0.0,
         };
         let twins = Twins::find(&[Role::Original], &settings).unwrap();
         for same in [[0, 1, 0, 3], [0, 1, 2, 3]] {
@@ -391,6 +412,7 @@ mod tests {
             turn: 0.0,
             hard_negatives: true,
             across: false,
+            image_noise: 0.0,
         };
         let twins = Twins::find(&[Role::Original, Role::True(0), Role::False(0)], &settings).unwrap();
         // The false text is the image, the true one its opposite.
@@ -402,6 +424,23 @@ mod tests {
         assert!((value - 2000.0).abs() < 1.0, "{value}");
         let gradient: Vec<f32> = texts.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
         assert!(gradient.iter().all(|g| g.is_finite()), "{gradient:?}");
+    }
+
+    #[test]
+    fn blurred_features_are_off_by_as_much_as_asked_and_have_length_one() {
+        let width = 512;
+        let features: Vec<f32> =
+            unit(&random(50, width, &mut rng(6)), width).concat().iter().map(|&x| x as f32).collect();
+        let blurred = |length, seed| super::blurred(&features, width, length, &mut rng(seed));
+        let (of, same) = (blurred(0.5, 1), blurred(0.5, 1));
+        assert!(of == same && of != blurred(0.5, 2));
+        for (feature, of) in features.chunks(width).zip(of.chunks(width)) {
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            assert!((dot(of, of) - 1.0).abs() < 1e-5);
+            // What is added is as good as at right angles in so many dimensions.
+            let expected = 1.0 / (1.0f32 + 0.25).sqrt();
+            assert!((dot(feature, of) - expected).abs() < 0.05, "{}", dot(feature, of));
+        }
     }
 
     #[test]
@@ -435,6 +474,7 @@ mod tests {
             turn,
             hard_negatives: false,
             across: false,
+            image_noise: 0.0,
         };
         let twins = [Role::False(0), Role::Original, Role::True(0)];
         for (roles, settings, wrong) in [

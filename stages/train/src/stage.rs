@@ -82,6 +82,9 @@ options! {
         /// contrast: each true text is held against every false one of its image
         /// (true), or against its own twin alone (false).
         across: bool = true;
+        /// contrast: length of the noise added to each image feature, which has length 1, in each step anew.
+        /// For pictures that the image encoder was itself trained on.
+        image_noise: f64 = 0.0, 0.0..=10.0;
         /// The highest learning rate.
         lr: f64 = 5e-6, 0.0..=1.0;
         /// Steps over which the learning rate rises from 0.
@@ -140,6 +143,7 @@ impl TrainOptions {
                 turn: self.w_turn,
                 hard_negatives: self.hard_negatives,
                 across: self.across,
+                image_noise: self.image_noise,
             }),
         }
     }

@@ -307,8 +307,13 @@ impl Trainer {
 
     fn loss(&self, tokens: &Tokens, roles: &[Role], texts: Tensor<2>, draw: Draw) -> Result<Loss, TrainError> {
         let (count, width) = (tokens.batch.items.len(), tokens.batch.dim);
-        let images = TensorData::new(tokens.batch.features.to_vec(), [count, width]);
-        let images = Tensor::from_data(images, &self.device);
+        let images = match self.objective {
+            Objective::Contrast(Contrast { image_noise, .. }) if image_noise > 0.0 => {
+                loss::blurred(&tokens.batch.features, width, image_noise, &mut draw.clone().text("images").rng())
+            }
+            _ => tokens.batch.features.to_vec(),
+        };
+        let images = Tensor::from_data(TensorData::new(images, [count, width]), &self.device);
         match self.objective {
             Objective::Tng { noise, temperature } => {
                 let labels = loss::noisy_labels(count, noise, &mut draw.rng());

@@ -23,6 +23,7 @@ const CONTRAST: Contrast = Contrast {
     turn: 0.5,
     hard_negatives: true,
     across: true,
+    image_noise: 0.0,
 };
 const NOISE_FREE: Objective = Objective::Tng { noise: 0.0, temperature: 0.07 };
 

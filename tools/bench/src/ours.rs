@@ -371,6 +371,7 @@ fn trainer(dir: &Path, options: &Options) -> anyhow::Result<Trainer> {
             turn: 0.0,
             hard_negatives: true,
             across: true,
+            image_noise: 0.0,
         }),
     };
     let settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };

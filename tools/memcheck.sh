@@ -1,0 +1,28 @@
+#!/bin/sh
+# The tests of all that is `unsafe`, under valgrind's memcheck; exits with 1 at the first error.
+#
+#     cargo test --release --workspace --no-run
+#     tools/memcheck.sh
+#
+# No graphics adapter is used: a driver's memory is not what is looked at. Half an hour on one core,
+# most of it the pair search; each line is a test program, its folder and which of its tests.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+export VK_DRIVER_FILES=/nonexistent VK_ICD_FILENAMES=/nonexistent RAYON_NUM_THREADS=2
+
+check() {
+    folder=$1 name=$2
+    shift 2
+    # Of several builds the newest.
+    program=$(find "$target/release/deps" -name "$name-*" ! -name '*.*' -printf '%T@ %p\n' | sort -rn | head -1 | cut -d' ' -f2)
+    echo "== $name $*"
+    (cd "$root/$folder" && valgrind --quiet --error-exitcode=1 "$program" "$@")
+}
+
+check models checkpoint                      # the memory map of weights
+check models clip fused                      # gemm and the kernels around it
+check models layouts --skip wgpu             # the same in whole towers, forward and backward
+check stages/eval stage_eval pictures        # gemm
+check stages/pairs stage_pairs --skip gpu --skip auto
+check stages/pairs agreement --skip a_large_batch    # gemm

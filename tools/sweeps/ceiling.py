@@ -1,0 +1,125 @@
+"""What the image features allow: a judge that reads every question right and sees what the encoder sees.
+
+    just flickr8k-questions
+    python3 tools/sweeps/ceiling.py --model ../shared/models/flickr8k-lite0 \\
+        --questions runs/questions/flickr8k-dev/mcq.csv --images '../shared/data/flickr8k/dev-{000..001}.tar'
+
+Needs numpy. Each statement of a question is parted by the templates it was made with into things that
+it says are there and things that it says are not. How much an image looks like a thing is its similarity to the
+mean feature of four plain phrases. Three judges: `similarities` takes the mean of those to what is affirmed minus
+that of those to what is denied, as a text encoder could that makes one vector of a statement; `set off` does the same
+with each similarity set off against that of all images (mean 0, deviation 1); `log odds` adds log probabilities of a
+logistic curve, which no single vector can. The curve's two numbers are chosen on the questions themselves, so
+its answer is a ceiling and no method.
+"""
+
+import argparse
+import csv
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PHRASES = ["a photo of a {}", "a {}", "there is a {}", "a picture with a {}"]
+KINDS = ["positive", "negative", "hybrid"]
+
+
+def patterns():
+    """A regular expression for each template; those with most in them first."""
+    found = []
+    for line in (ROOT / "tools/benchmark/templates/questions.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        pattern = re.escape(line.split(": ", 1)[1])
+        for name in "ABN":
+            for place in (name, name.lower()):
+                pattern = pattern.replace(re.escape(f"{{is {place}}}"), "(?:is|are)")
+                pattern = pattern.replace(re.escape(f"{{{place}}}"), f"(?:an? |some |the )?(?P<{name}>[a-z -]+?)", 1)
+        found.append(re.compile(f"^{pattern}$", re.IGNORECASE))
+    return sorted(found, key=lambda pattern: -pattern.groups)
+
+
+def parted(statement, known):
+    """The things that a statement affirms, and those that it denies."""
+    for pattern in known:
+        if match := pattern.match(statement):
+            things = {name: thing.lower() for name, thing in match.groupdict().items()}
+            return [things[n] for n in "AB" if n in things], [things[n] for n in "N" if n in things]
+    raise SystemExit(f"no template makes this: {statement}")
+
+
+def embedded(pipeline, model, what, folder):
+    """Features as a matrix, and the names of their rows."""
+    out = Path(folder) / "features.npy"
+    subprocess.run([pipeline, "embed", "--model", model, *what, "--out", out], check=True, stderr=subprocess.DEVNULL)
+    rows = [json.loads(line) for line in out.with_suffix(".rows.jsonl").read_text().splitlines()]
+    return np.load(out), rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--questions", required=True, type=Path)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--pipeline", type=Path, default=ROOT / "target/release/pipeline")
+    options = parser.parse_args()
+
+    known = patterns()
+    questions = []
+    with options.questions.open() as file:
+        for row in csv.DictReader(file):
+            statements = [parted(row[f"caption_{n}"], known) for n in range(4)]
+            right = int(row["correct_answer"])
+            questions.append((Path(row["image_path"]).stem, statements, right, row["correct_answer_template"]))
+    things = sorted({thing for _, statements, _, _ in questions for parts in statements for thing in sum(parts, [])})
+
+    with tempfile.TemporaryDirectory() as folder:
+        images, rows = embedded(options.pipeline, options.model, ["--image", options.images], folder)
+        texts = Path(folder) / "texts"
+        texts.write_text("".join(f"{phrase.format(thing)}\n" for thing in things for phrase in PHRASES))
+        features, _ = embedded(options.pipeline, options.model, ["--texts", texts], folder)
+    means = features.reshape(len(things), len(PHRASES), -1).mean(1)
+    raw = images @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    looks = (raw - raw.mean(0)) / raw.std(0)
+    image = {Path(row["image"]).name: number for number, row in enumerate(rows)}
+    column = {thing: number for number, thing in enumerate(things)}
+
+    def looks_like(key, thing, looks=looks):
+        return looks[image[key], column[thing]]
+
+    def score(judge, looks=looks):
+        answers = {kind: [] for kind in KINDS}
+        for key, statements, right, kind in questions:
+            seen = [[[looks_like(key, thing, looks) for thing in part] for part in parts] for parts in statements]
+            scores = [judge(*parts) for parts in seen]
+            answers[kind].append(int(np.argmax(scores)) == right)
+        return [float(np.mean(sum(answers.values(), [])))] + [float(np.mean(answers[kind])) for kind in KINDS]
+
+    def odds(steep, middle):
+        likely = lambda sign: lambda look: -np.log1p(np.exp(-sign * steep * (look - middle)))  # noqa: E731
+        return lambda there, not_there: sum(map(likely(1), there)) + sum(map(likely(-1), not_there))
+
+    def linear(there, not_there):
+        return np.mean(there or [0]) - np.mean(not_there or [0])
+
+    def line(name, scores):
+        print(f"| {name} | " + " | ".join(f"{100 * score:.1f}" for score in scores) + " |")
+
+    truth = [(looks_like(key, thing), sign) for key, statements, right, _ in questions
+             for sign, part in zip((1, 0), statements[right]) for thing in part]
+    there, absent = (np.array([look for look, sign in truth if sign == wanted]) for wanted in (1, 0))
+    print(f"{len(questions)} questions; a thing that is there looks more like it than one that is not: "
+          f"{100 * np.mean(there[:, None] > absent[None]):.1f} % of pairs\n")
+    print("| judge | all | " + " | ".join(KINDS) + " |\n|---|---|---|---|---|")
+    line("similarities", score(linear, raw))
+    line("set off", score(linear))
+    best = max(((score(odds(steep, middle)), steep, middle) for steep in (1, 2, 3) for middle in (0, 0.25, 0.5, 0.75, 1)))
+    line(f"log odds, slope {best[1]}, middle {best[2]}", best[0])
+
+
+if __name__ == "__main__":
+    main()
