@@ -80,10 +80,10 @@ pub(crate) fn parse(path: &Path, json: &str) -> Result<ClipConfig, Error> {
     root.and_then(read).map_err(|message| Error::Config { path: path.to_owned(), message })
 }
 
-fn read(mut root: Value) -> Result<ClipConfig, String> {
-    let mut model = Section::new("model_cfg", root["model_cfg"].take())?;
-    let mut text = Section::new("text_cfg", model.take("text_cfg"))?;
-    let mut vision = Section::new("vision_cfg", model.take("vision_cfg"))?;
+fn read(root: Value) -> Result<ClipConfig, String> {
+    let mut model = Section::new("the file", root)?.section("model_cfg")?;
+    let mut text = model.section("text_cfg")?;
+    let mut vision = model.section("vision_cfg")?;
     let projection_dim = model.size("embed_dim", None)?;
     let hidden_act = match model.take("quick_gelu") {
         Value::Bool(true) => Activation::QuickGelu,
@@ -206,8 +206,13 @@ impl Section {
     fn new(name: &'static str, value: Value) -> Result<Self, String> {
         match value {
             Value::Object(keys) => Ok(Self { name, keys }),
-            _ => Err(format!("{name} is missing")),
+            Value::Null => Err(format!("{name} is missing")),
+            _ => Err(format!("{name} is no JSON object")),
         }
+    }
+
+    fn section(&mut self, name: &'static str) -> Result<Self, String> {
+        Self::new(name, self.take(name))
     }
 
     fn take(&mut self, key: &str) -> Value {
@@ -300,6 +305,10 @@ mod tests {
         ] {
             let message = parse(Path::new("c"), &B_32.replace(from, to)).unwrap_err().to_string();
             assert!(message.starts_with("c: ") && message.contains(part), "{message}");
+        }
+        for whole in ["8", "[]", "\"model_cfg\""] {
+            let message = parse(Path::new("c"), whole).unwrap_err().to_string();
+            assert!(message.contains("the file is no JSON object"), "{message}");
         }
     }
 
