@@ -38,7 +38,8 @@ def fuzz(target, program, seconds, patience):
     corpus, artifacts = HERE / "corpus" / target, HERE / "artifacts" / target
     for folder in (corpus, artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    command = [program, corpus, HERE / "seeds" / target, "-rss_limit_mb=2048", "-timeout=600", "-max_len=8192",
+    # AddressSanitizer keeps books about ten times as large as what a target holds.
+    command = [program, corpus, HERE / "seeds" / target, "-rss_limit_mb=4096", "-timeout=600", "-max_len=8192",
                f"-artifact_prefix={artifacts}/", "-print_final_stats=1"]
     began = time.monotonic()
     with open(artifacts.parent / f"{target}.log", "w+b") as log:

@@ -137,7 +137,7 @@ def main():
         shutil.copy(work / "trace.json", pages)
         serve(pages)
         url = "http://127.0.0.1:9001/index.html#!/?hideSidebar=true&url=http://127.0.0.1:9001/trace.json"
-        shoot(url, out / "trace.png", 1300, 800, 15, HERE / "trace.js")
+        shoot(url, out / "trace.png", 1300, 1040, 15, HERE / "trace.js")
 
 
 if __name__ == "__main__":
