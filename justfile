@@ -59,6 +59,16 @@ sweeps:
 overhead RUN:
     cargo run --release --workspace --example overhead -- {{RUN}}
 
+# The tests of what is `unsafe`, under valgrind: half an hour.
+memcheck:
+    cargo test --release --workspace --no-run
+    tools/memcheck.sh
+
+# What meters and traces cost whole runs, in instructions: needs valgrind.
+overhead-instructions:
+    cargo build --release --workspace --bins
+    python3 tools/overhead/overhead.py --callgrind
+
 # Pictures of the docs: needs tmux, Chromium, Node and tools/screens/requirements.txt.
 screens:
     cargo build --release

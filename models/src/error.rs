@@ -15,6 +15,12 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// There is nothing where a checkpoint was named.
+    #[error("{}: No such file or folder; name a checkpoint's folder, its file of weights, or hf:owner/name", path.display())]
+    Absent {
+        /// What was named.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("{}: {error}", path.display())]
     Io {

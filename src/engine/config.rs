@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::options::suggest;
-use crate::registry::Registry;
+use crate::registry::{Preset, Registry};
 
 /// A config file, kept for messages.
 #[derive(Debug)]
@@ -194,20 +194,14 @@ impl Config {
             config.tables.get("run").and_then(|run| run.text("preset")).map(|(name, at)| (name.to_owned(), at.clone()));
         if let Some((name, at)) = named.filter(|(name, _)| !name.is_empty()) {
             match registry.preset(&name) {
-                Some(preset) => {
-                    for (key, value) in preset.settings {
-                        config.set(key, value, &format!("preset {name}"), false, &mut faults);
-                    }
-                }
+                Some(preset) => config.apply(preset, false, registry, &mut faults),
                 None => faults.push(unknown_preset(&name, at, registry)),
             }
         }
         for name in presets {
             match registry.preset(name) {
                 Some(preset) => {
-                    for (key, value) in preset.settings {
-                        config.set(key, value, &format!("preset {name}"), true, &mut faults);
-                    }
+                    config.apply(preset, true, registry, &mut faults);
                     // Its settings are in force; naming it again would only fill what is full.
                     config.set("run.preset", &format!("{name:?}"), &format!("--preset {name}"), true, &mut faults);
                 }
@@ -288,6 +282,21 @@ impl Config {
         }
         config.faults = faults;
         Ok(config)
+    }
+
+    /// Sets what a preset says. That it speaks of a stage which the config has not is one fault a
+    /// stage, and none where a kind is misspelt: that is a fault by itself, and the cause of these.
+    fn apply(&mut self, preset: &Preset, force: bool, registry: &Registry, faults: &mut Vec<Diagnostic>) {
+        let mut missing = Vec::new();
+        for (key, value) in preset.settings {
+            self.set(key, value, &format!("preset {}", preset.name), force, &mut missing);
+        }
+        let is_known = |kind: &str| registry.stages().any(|known| known.name == kind);
+        let all_known = self.stages.iter().all(|stage| stage.text("kind").is_none_or(|(kind, _)| is_known(kind)));
+        if all_known {
+            missing.dedup_by(|one, other| one.message == other.message);
+            faults.extend(missing);
+        }
     }
 
     /// Sets `run.key`, `SECTION.key`, `stage.KIND.option` (or `KIND.option`), `eval.NAME.option`.

@@ -40,8 +40,13 @@ def prepare(pipeline, work, images):
 
 
 # What makes steps small, so that valgrind gets through some: meters and traces then weigh more, not less.
-SMALL = ["stage.batch.size=16", "stage.captions.pairs=1", "stage.captions.things=false"]
-SMALL += ["stage.train.w_turn=0", "stage.train.w_keep=0"]
+SMALL = [
+    "stage.batch.size=16",
+    "stage.captions.pairs=1",
+    "stage.captions.things=false",
+    "stage.train.w_turn=0",
+    "stage.train.w_keep=0",
+]
 
 
 def command(pipeline, mode, epochs, sets=()):

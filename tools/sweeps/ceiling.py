@@ -3,9 +3,11 @@
     just flickr8k-questions
     python3 tools/sweeps/ceiling.py --model ../shared/models/flickr8k-lite0 \\
         --questions runs/questions/flickr8k-dev/mcq.csv --images '../shared/data/flickr8k/dev-{000..001}.tar'
+    python3 tools/sweeps/ceiling.py --model assets/clip-world \\
+        --questions assets/world/questions.jsonl --images 'assets/world/test-{000..001}.tar'
 
-Needs numpy. Each statement of a question is parted by the templates it was made with into things that
-it says are there and things that it says are not. How much an image looks like a thing is its similarity to the
+Needs numpy. Each statement of a question is parted into things that it says are there and things that it says
+are not: as a JSON line has them, or, in a CSV, by the templates of `pipeline questions`. How much an image looks like a thing is its similarity to the
 mean feature of four plain phrases. Three judges: `similarities` takes the mean of those to what is affirmed minus
 that of those to what is denied, as a text encoder could that makes one vector of a statement; `set off` does the same
 with each similarity set off against that of all images (mean 0, deviation 1); `log odds` adds log probabilities of a
@@ -52,6 +54,20 @@ def parted(statement, known):
     raise SystemExit(f"no template makes this: {statement}")
 
 
+def asked(path):
+    """Of each question the image's key, the parts of its statements, which is right, and its kind."""
+    with path.open() as file:
+        if path.suffix == ".jsonl":
+            for line in map(json.loads, file):
+                parts = [(claim["shown"], claim["missing"]) for claim in line["claims"]]
+                yield line["image_key"], parts, line["correct"], line["kind"]
+            return
+        known = patterns()
+        for row in csv.DictReader(file):
+            parts = [parted(row[f"caption_{n}"], known) for n in range(4)]
+            yield Path(row["image_path"]).stem, parts, int(row["correct_answer"]), row["correct_answer_template"]
+
+
 def embedded(pipeline, model, what, folder):
     """Features as a matrix, and the names of their rows."""
     out = Path(folder) / "features.npy"
@@ -68,13 +84,7 @@ def main():
     parser.add_argument("--pipeline", type=Path, default=ROOT / "target/release/pipeline")
     options = parser.parse_args()
 
-    known = patterns()
-    questions = []
-    with options.questions.open() as file:
-        for row in csv.DictReader(file):
-            statements = [parted(row[f"caption_{n}"], known) for n in range(4)]
-            right = int(row["correct_answer"])
-            questions.append((Path(row["image_path"]).stem, statements, right, row["correct_answer_template"]))
+    questions = list(asked(options.questions))
     things = sorted({thing for _, statements, _, _ in questions for parts in statements for thing in sum(parts, [])})
 
     with tempfile.TemporaryDirectory() as folder:
@@ -88,37 +98,40 @@ def main():
     image = {Path(row["image"]).name: number for number, row in enumerate(rows)}
     column = {thing: number for number, thing in enumerate(things)}
 
-    def looks_like(key, thing, looks=looks):
-        return looks[image[key], column[thing]]
+    def seen(looks, key, part):
+        return [looks[image[key], column[thing]] for thing in part]
 
-    def score(judge, looks=looks):
+    def score(judge, looks):
         answers = {kind: [] for kind in KINDS}
         for key, statements, right, kind in questions:
-            seen = [[[looks_like(key, thing, looks) for thing in part] for part in parts] for parts in statements]
-            scores = [judge(*parts) for parts in seen]
+            scores = [judge(*(seen(looks, key, part) for part in parts)) for parts in statements]
             answers[kind].append(int(np.argmax(scores)) == right)
         return [float(np.mean(sum(answers.values(), [])))] + [float(np.mean(answers[kind])) for kind in KINDS]
 
-    def odds(steep, middle):
-        likely = lambda sign: lambda look: -np.log1p(np.exp(-sign * steep * (look - middle)))  # noqa: E731
-        return lambda there, not_there: sum(map(likely(1), there)) + sum(map(likely(-1), not_there))
+    def linear(there, absent):
+        return np.mean(there or [0]) - np.mean(absent or [0])
 
-    def linear(there, not_there):
-        return np.mean(there or [0]) - np.mean(not_there or [0])
+    def odds(steep, middle):
+        def likely(looks, sign):
+            return -sum(np.log1p(np.exp(-sign * steep * (look - middle))) for look in looks)
+
+        return lambda there, absent: likely(there, 1) + likely(absent, -1)
 
     def line(name, scores):
         print(f"| {name} | " + " | ".join(f"{100 * score:.1f}" for score in scores) + " |")
 
-    truth = [(looks_like(key, thing), sign) for key, statements, right, _ in questions
-             for sign, part in zip((1, 0), statements[right]) for thing in part]
-    there, absent = (np.array([look for look, sign in truth if sign == wanted]) for wanted in (1, 0))
+    there, absent = (
+        np.array([look for key, parts, right, _ in questions for look in seen(looks, key, parts[right][which])])
+        for which in (0, 1)
+    )
     print(f"{len(questions)} questions; a thing that is there looks more like it than one that is not: "
           f"{100 * np.mean(there[:, None] > absent[None]):.1f} % of pairs\n")
     print("| judge | all | " + " | ".join(KINDS) + " |\n|---|---|---|---|---|")
     line("similarities", score(linear, raw))
-    line("set off", score(linear))
-    best = max(((score(odds(steep, middle)), steep, middle) for steep in (1, 2, 3) for middle in (0, 0.25, 0.5, 0.75, 1)))
-    line(f"log odds, slope {best[1]}, middle {best[2]}", best[0])
+    line("set off", score(linear, looks))
+    curves = [(steep, middle) for steep in (1, 2, 3) for middle in (0, 0.25, 0.5, 0.75, 1)]
+    best, steep, middle = max((score(odds(*curve), looks), *curve) for curve in curves)
+    line(f"log odds, slope {steep}, middle {middle}", best)
 
 
 if __name__ == "__main__":

@@ -348,7 +348,10 @@ struct Files {
 
 impl Files {
     fn find(path: &Path) -> Result<Self, Error> {
-        let kind = fs::metadata(path).map_err(Error::io(path))?;
+        let kind = fs::metadata(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::Absent { path: path.to_owned() },
+            _ => Error::io(path)(error),
+        })?;
         if kind.is_dir() { Self::inside(path) } else { Self::beside(path) }
     }
 

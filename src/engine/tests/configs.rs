@@ -109,6 +109,14 @@ fn overrides_and_presets() {
     .unwrap();
     let under = resolved(&[], &[]).unwrap();
     assert!(under.contains("seed = 9") && under.contains("workers = 4"), "{under}");
+
+    // Of a stage that is not there a preset complains once, and not at all where a kind is misspelt.
+    std::fs::write(&path, GOOD).unwrap();
+    let missing = resolved(&["wide"], &[]).unwrap_err();
+    assert!(missing.len() == 1 && missing[0].contains("has no stage `square`"), "{missing:?}");
+    std::fs::write(&path, text.replace("\"square\"", "\"sqare\"")).unwrap();
+    let misspelt = resolved(&["wide"], &[]).unwrap_err();
+    assert!(misspelt.len() == 1 && misspelt[0].contains("did you mean `square`?"), "{misspelt:?}");
 }
 
 #[test]

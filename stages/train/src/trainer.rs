@@ -307,19 +307,18 @@ impl Trainer {
 
     fn loss(&self, tokens: &Tokens, roles: &[Role], texts: Tensor<2>, draw: Draw) -> Result<Loss, TrainError> {
         let (count, width) = (tokens.batch.items.len(), tokens.batch.dim);
-        let images = match self.objective {
-            Objective::Contrast(Contrast { image_noise, .. }) if image_noise > 0.0 => {
-                loss::blurred(&tokens.batch.features, width, image_noise, &mut draw.clone().text("images").rng())
-            }
-            _ => tokens.batch.features.to_vec(),
-        };
-        let images = Tensor::from_data(TensorData::new(images, [count, width]), &self.device);
+        let features = &tokens.batch.features;
+        let images = |features: Vec<f32>| Tensor::from_data(TensorData::new(features, [count, width]), &self.device);
         match self.objective {
             Objective::Tng { noise, temperature } => {
                 let labels = loss::noisy_labels(count, noise, &mut draw.rng());
-                Ok(loss::tng(texts, images, &labels, temperature))
+                Ok(loss::tng(texts, images(features.to_vec()), &labels, temperature))
             }
             Objective::Contrast(settings) => {
+                let images = images(match settings.image_noise > 0.0 {
+                    true => loss::blurred(features, width, settings.image_noise, &mut draw.rng()),
+                    false => features.to_vec(),
+                });
                 let twins = Twins::find(roles, &Contrast { turn: 0.0, ..settings })?;
                 let (mut kept, mut turns) = (None, None);
                 if let Some(start) = &self.start {

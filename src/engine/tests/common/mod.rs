@@ -328,8 +328,11 @@ impl Probe for Burst {
 }
 
 pub fn registry() -> Arc<Registry> {
-    let preset =
-        Preset { name: "wide", about: "more workers", settings: &[("stage.square.workers", "3"), ("run.seed", "9")] };
+    let preset = Preset {
+        name: "wide",
+        about: "more workers",
+        settings: &[("stage.square.workers", "3"), ("stage.square.jitter_us", "1"), ("run.seed", "9")],
+    };
     Arc::new(
         Registry::new()
             .stage::<Count>()
