@@ -58,7 +58,7 @@ fn the_schema_takes_what_check_takes() {
             ("workers = 2", "workers = 0.5"),
             ("seed = 1", "seed = -1"),
             ("weights =", "wights ="),
-            ("preset = \"contrast\"", "preset = \"contrats\""),
+            ("preset = \"best\"", "preset = \"bset\""),
         ] {
             assert!(text.contains(right), "{config} has no {right}");
             let typo = text.replacen(right, wrong, 1);

@@ -40,8 +40,12 @@ pub struct Arguments {
 
 /// Sizes of a batch, the one that is wanted first.
 const BATCHES: [u64; 6] = [128, 64, 32, 16, 8, 4];
-/// Steps that an epoch should have at least.
-const STEPS: u64 = 20;
+/// Steps that an epoch should have at least: more and smaller ones teach more (docs/results).
+const STEPS: u64 = 100;
+/// A batch that holds enough neighbours to choose from; a smaller one only where an epoch of these would be
+/// `FEW_STEPS` at most.
+const ENOUGH: u64 = 32;
+const FEW_STEPS: u64 = 20;
 /// Bytes of pictures that the shuffle buffer may come to.
 const BUFFER_BYTES: u64 = 1 << 30;
 
@@ -98,11 +102,12 @@ impl Arguments {
         if let Some(questions) = self.questions.as_ref().filter(|path| !path.is_file()) {
             bail!("--questions {}: there is no such file", questions.display());
         }
-        let batch = BATCHES.into_iter().find(|size| data.samples / size >= STEPS).unwrap_or(4);
+        let steps = |size: u64| if size > ENOUGH { STEPS } else { FEW_STEPS };
+        let batch = BATCHES.into_iter().find(|&size| data.samples / size >= steps(size)).unwrap_or(4);
         let buffer = data.samples.min(10_000).min(BUFFER_BYTES / data.picture_bytes.max(1)).max(1);
         let lr = match text.width {
             ..=128 => "1e-3",
-            129..=384 => "2e-4",
+            129..=384 => "6e-4",
             _ => "5e-6",
         };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -117,7 +122,7 @@ impl Arguments {
 seed = 1
 epochs = 10
 device = "auto" # a real GPU if there is one, else the CPU
-preset = "contrast" # or "paper", TNG-CLIP as published; `pipeline stages` lists them
+preset = "best" # or "paper", TNG-CLIP as published; `pipeline stages` lists them
 
 [model]
 weights = {weights} # {layout}, text tower of {parameters:.1} M parameters
