@@ -49,6 +49,9 @@ const PAPER: Preset = Preset {
         ("stage.train.noise", "1.0"),
         ("stage.train.temperature", "0.07"),
         ("stage.train.lr", "5e-6"),
+        ("stage.train.schedule", "\"constant\""),
+        ("stage.train.warmup_steps", "0"),
+        ("stage.train.weight_decay", "0.2"),
     ],
 };
 
@@ -68,10 +71,9 @@ const BEST: Preset = Preset {
         ("stage.train.weight_decay", "0.0"),
         ("stage.train.w_caption", "0.5"),
         ("stage.train.w_twin", "4.0"),
-        ("stage.train.w_keep", "24.0"),
+        ("stage.train.w_keep", "48.0"),
         ("stage.train.w_turn", "2.0"),
         ("stage.train.twin_temperature", "0.05"),
         ("stage.train.hard_negatives", "false"),
-        ("stage.train.image_noise", "1.0"),
     ],
 };
