@@ -38,14 +38,9 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Sizes of a batch, the one that is wanted first.
-const BATCHES: [u64; 6] = [128, 64, 32, 16, 8, 4];
-/// Steps that an epoch should have at least: more and smaller ones teach more (docs/results).
-const STEPS: u64 = 100;
-/// A batch that holds enough neighbours to choose from; a smaller one only where an epoch of these would be
-/// `FEW_STEPS` at most.
-const ENOUGH: u64 = 32;
-const FEW_STEPS: u64 = 20;
+/// Sizes of a batch, the one that is wanted first, and the steps an epoch must then have at least. More and smaller
+/// steps teach more (docs/results), but below 32 images there are few neighbours to choose from.
+const BATCHES: [(u64, u64); 6] = [(128, 100), (64, 100), (32, 20), (16, 20), (8, 20), (4, 0)];
 /// Bytes of pictures that the shuffle buffer may come to.
 const BUFFER_BYTES: u64 = 1 << 30;
 
@@ -102,8 +97,7 @@ impl Arguments {
         if let Some(questions) = self.questions.as_ref().filter(|path| !path.is_file()) {
             bail!("--questions {}: there is no such file", questions.display());
         }
-        let steps = |size: u64| if size > ENOUGH { STEPS } else { FEW_STEPS };
-        let batch = BATCHES.into_iter().find(|&size| data.samples / size >= steps(size)).unwrap_or(4);
+        let batch = batch(data.samples);
         let buffer = data.samples.min(10_000).min(BUFFER_BYTES / data.picture_bytes.max(1)).max(1);
         let lr = match text.width {
             ..=128 => "1e-3",
@@ -193,6 +187,12 @@ lr = {lr} # a guess by the width of the tower ({width}); the paper's is 5e-6, fo
     }
 }
 
+/// The size of a batch for so many samples.
+fn batch(samples: u64) -> u64 {
+    let enough = |&(size, steps): &(u64, u64)| samples / size >= steps;
+    BATCHES.into_iter().find(enough).map_or(1, |(size, _)| size)
+}
+
 /// Comments behind values, one below the other.
 fn aligned(text: &str) -> String {
     let line = |line: &str| match line.split_once(" # ") {
@@ -247,5 +247,16 @@ impl Data {
             captions,
             picture_bytes: look::per(info.picture_bytes, info.usable as u64),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::batch;
+
+    #[test]
+    fn few_samples_make_small_batches() {
+        let wanted = [(12_800, 128), (12_799, 64), (6_400, 64), (6_399, 32), (640, 32), (639, 16), (160, 8), (159, 4)];
+        wanted.iter().for_each(|&(samples, size)| assert_eq!(batch(samples), size, "{samples}"));
     }
 }
