@@ -75,12 +75,15 @@ impl Sweep {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that is no sweep; a key without values, two runs of one name.
+    /// A file that is no sweep; a base that is not there, a key without values, two runs of one name.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
         let mut sweep: Self = toml::from_str(&text).with_context(|| format!("{shown} is no sweep"))?;
         sweep.base = path.parent().unwrap_or(Path::new("")).join(&sweep.base);
+        if !sweep.base.is_file() {
+            bail!("{shown}: its `base` is {}, and there is no such file", sweep.base.display());
+        }
         if sweep.seeds.is_empty() {
             bail!("{shown}: `seeds` is empty");
         }
@@ -167,6 +170,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sweep.toml");
         std::fs::write(&path, text).unwrap();
+        std::fs::write(dir.path().join("p.toml"), "").unwrap();
         Sweep::read(&path).map_err(|e| format!("{e:#}"))
     }
 
@@ -197,6 +201,8 @@ mod tests {
                 .unwrap_err()
                 .contains("`stage.train.lr` of [grid] has no values")
         );
+        let lost = read("base = \"q.toml\"\ndir = \"out\"\n").unwrap_err();
+        assert!(lost.contains("its `base` is") && lost.contains("q.toml, and there is no such file"), "{lost}");
         assert!(read(&format!("{head}seeds = []\n")).unwrap_err().contains("`seeds` is empty"));
         assert!(
             read(&format!("{head}[[case]]\nname = \"a\"\n[[case]]\nname = \"a\"\n"))

@@ -196,6 +196,10 @@ fn local(url: &str, base: &Path, shards: &mut Vec<Source>) -> Result<(), UrlErro
 
 /// One sentence on where the way to `path` ends and what is near it there.
 fn what_is_there(path: &Path) -> String {
+    // What a pattern without a folder leaves.
+    if path.as_os_str().is_empty() {
+        return format!("the current folder has {}", some_of(&names_in(Path::new("."))));
+    }
     if path.is_dir() {
         return format!("{} has {}", path.display(), some_of(&names_in(path)));
     }
@@ -467,6 +471,8 @@ mod tests {
         let unmatched = error("data/*.tgz");
         assert!(unmatched.contains("matches no file") && unmatched.contains("and 2 more"), "{unmatched}");
         assert!(error("dat/*.tar").contains("nearest name there is `data`"));
+        let here = names(Path::new(""), &["no-*.tar"]).unwrap_err().to_string();
+        assert!(here.contains("`no-*.tar` matches no file: the current folder has "), "{here}");
         assert!(error("~/a.tar").contains("`~` is not expanded"));
         assert!(error("data").contains("is missing"));
         assert!(error("data/a[.tar").contains("data/a["));
