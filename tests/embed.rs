@@ -127,9 +127,9 @@ fn bad_input_to_embed_is_a_sentence_and_leaves_nothing() {
         (embed(&["--texts", "no-such.txt"]), "cannot read no-such.txt"),
         (refused(&["embed", "--model", "no-such", "--text", "a"]), "no-such: No such file"),
         (refused(&["embed", "--model", "hf:a/b/c", "--text", "a"]), "hf:owner/name"),
-        (refused(&["embed", "--model", "models/tests/data/bare_text", "--image", "README.md"]), "no image tower"),
-        (refused(&["embed", "--model", "models/tests/data/bare_vision", "--text", "a"]), "no text tower"),
-        (refused(&["embed", "--model", "models/tests/data/bare_text", "--text", "a"]), "not of one model"),
+        (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--image", "README.md"]), "no image tower"),
+        (refused(&["embed", "--model", "crates/clip/tests/data/bare_vision", "--text", "a"]), "no text tower"),
+        (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--text", "a"]), "not of one model"),
     ] {
         assert!(message.lines().any(|line| line.starts_with("error: ")) && message.contains(part), "{message}");
     }
@@ -167,7 +167,7 @@ fn a_blend_lies_between_two_checkpoints() {
     }
     let blended =
         |b: &str, alpha: &str| refused(&["blend", "assets/clip-world", b, text(&place("x")), "--alpha", alpha]);
-    assert!(blended("models/tests/data/bare_text", "0.5").contains("not of one model"));
+    assert!(blended("crates/clip/tests/data/bare_text", "0.5").contains("not of one model"));
     assert!(blended(text(&place("nowhere")), "0.5").contains("nowhere"));
     let beyond = pipeline(&["blend", "assets/clip-world", text(&place("other")), text(&place("x")), "--alpha", "1.5"]);
     assert_eq!(beyond.status.code(), Some(2));
@@ -214,6 +214,6 @@ fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
 
     let message = refused(&["convert", text(&there), text(&back)]);
     assert!(message.contains("is there already"), "{message}");
-    let message = refused(&["convert", "models/tests/data/bare_text", text(&place("x")), "--to", "open-clip"]);
+    let message = refused(&["convert", "crates/clip/tests/data/bare_text", text(&place("x")), "--to", "open-clip"]);
     assert!(message.contains("one tower alone") && !place("x").exists(), "{message}");
 }

@@ -57,7 +57,7 @@ fn a_build_that_does_not_fetch_says_so_in_a_sentence() {
 }
 
 #[cfg(feature = "hub")]
-#[path = "../models/hub/tests/server/mod.rs"]
+#[path = "../crates/hub/tests/server/mod.rs"]
 mod server;
 
 #[cfg(feature = "hub")]

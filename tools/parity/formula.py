@@ -2,7 +2,7 @@
 
 Value i of the tensor NAME is SplitMix64 at counter i of a stream whose start is the FNV-1a hash of
 NAME, its upper 24 bits taken as a number in [-1, 1), times a power of two. Every step is exact in
-f32. `models/tests/common/formula.rs` is the same in Rust.
+f32. `crates/clip/tests/common/formula.rs` is the same in Rust.
 """
 
 import numpy as np

@@ -23,7 +23,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, C
 import formula
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = ROOT / "models/tests/data"
+MODELS = ROOT / "crates/clip/tests/data"
 LOSS = ROOT / "stages/train/tests/data"
 
 TEXTS = [

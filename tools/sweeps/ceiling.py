@@ -33,7 +33,7 @@ KINDS = ["positive", "negative", "hybrid"]
 def patterns():
     """A regular expression for each template; those with most in them first."""
     found = []
-    for line in (ROOT / "tools/benchmark/templates/questions.txt").read_text().splitlines():
+    for line in (ROOT / "crates/questions/templates/questions.txt").read_text().splitlines():
         if not line or line.startswith("#"):
             continue
         pattern = re.escape(line.split(": ", 1)[1])

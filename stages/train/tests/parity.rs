@@ -1,7 +1,7 @@
 //! The loss of TNG-CLIP against PyTorch's numbers, loss and gradient.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../models/tests/common/formula.rs"]
+#[path = "../../../crates/clip/tests/common/formula.rs"]
 mod formula;
 
 use std::path::Path;

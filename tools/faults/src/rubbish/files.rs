@@ -79,7 +79,7 @@ impl Weights {
         let dir = folder.join("weights");
         let (config, tensors) = tiny();
         Checkpoint::create(&dir, &config, &tensors, Precision::F32)?;
-        let (from, pickles) = (root().join("models/tests/data/checkpoints"), folder.join("pickles"));
+        let (from, pickles) = (root().join("crates/clip/tests/data/checkpoints"), folder.join("pickles"));
         fs::create_dir_all(&pickles)?;
         for name in PICKLES.iter().chain(&["open_clip_config.json"]) {
             fs::copy(from.join(name), pickles.join(name)).with_context(|| from.join(name).display().to_string())?;

@@ -41,7 +41,7 @@ impl Pictures {
         }
         sound.push(encode(&grey, ImageFormat::Jpeg)?);
         // In four inks.
-        sound.push(std::fs::read(root().join("models/tests/data/preprocess/cmyk.jpg"))?);
+        sound.push(std::fs::read(root().join("crates/clip/tests/data/preprocess/cmyk.jpg"))?);
         let frame = encode(&DynamicImage::new_rgb8(24, 20), ImageFormat::WebP)?;
         sound.push(animated_webp(&frame, 24, 20, 3));
         Ok(Self { sound, preprocess: Preprocess::openai(32), limits: Limits::default() })
