@@ -23,6 +23,6 @@ check() {
 check models checkpoint                      # the memory map of weights
 check models clip fused                      # gemm and the kernels around it
 check models layouts --skip wgpu             # the same in whole towers, forward and backward
-check crates/benchmarks stage_eval pictures        # gemm
+check crates/benchmarks benchmarks pictures        # gemm
 check stages/pairs stage_pairs --skip gpu --skip auto
 check stages/pairs agreement --skip a_large_batch    # gemm

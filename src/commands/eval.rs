@@ -7,9 +7,9 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, builder::PossibleValuesParser};
 use clip::{Checkpoint, TextTower, Tokenizer};
 use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
-use stage_eval::benchmark::{Benchmark, Detail};
-use stage_eval::kinds::{BENCHMARKS, Given, open};
-use stage_eval::score::Series;
+use benchmarks::benchmark::{Benchmark, Detail};
+use benchmarks::kinds::{BENCHMARKS, Given, open};
+use benchmarks::score::Series;
 use stage_train::encoder::Encoder;
 
 use super::{Context, Failure};

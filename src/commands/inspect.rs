@@ -9,7 +9,7 @@ use clap::Args;
 use pipeline_engine::{MARK, Measurement, Skip, StageReport, Summary};
 use serde::Serialize;
 use serde_json::{Value, json};
-use stage_features::EntryInfo;
+use features::EntryInfo;
 
 use super::{Context, Failure};
 use crate::look::checkpoint::{CheckpointInfo, TowerInfo};

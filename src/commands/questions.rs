@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use benchmark::questions::{negated_queries, questions, row};
-use benchmark::templates::Kind;
-use benchmark::{Known, KnownError};
+use questions::questions::{negated_queries, questions, row};
+use questions::templates::Kind;
+use questions::{Known, KnownError};
 use clap::Args;
-use stage_eval::negbench::{RetrievalRow, write_mcq, write_retrieval};
+use benchmarks::negbench::{RetrievalRow, write_mcq, write_retrieval};
 
 use super::{Context, Failure};
 use crate::show;
@@ -81,7 +81,7 @@ impl Arguments {
         if !self.captions.is_empty() {
             show::say(&format!(
                 "by the agreement of captions, {:.2} % of what is denied is there all the same\n",
-                100.0 * benchmark::questions::expected_false(&known, &asked)
+                100.0 * questions::questions::expected_false(&known, &asked)
             ));
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::any::Any;
 
 use pipeline_engine::{Measurement, Moment, Probe, StageError};
-use stage_items::{TextEncoder, TextEncoderHandle};
+use items::{TextEncoder, TextEncoderHandle};
 
 use crate::score::Series;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipeline_engine::{Build, StageError};
-use stage_items::TextEncoder;
+use items::TextEncoder;
 
 use crate::benchmark::{Benchmark, Coverage, Detail};
 use crate::negation::TrainingFree;

@@ -5,7 +5,7 @@
 //! denies). A sentence that affirms nothing is taken to affirm "a photo".
 
 use pipeline_engine::StageError;
-use stage_items::TextEncoder;
+use items::TextEncoder;
 
 use crate::texts::{Rows, Texts, cosine};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipeline_engine::{Build, SideRun, StageError, Value};
-use stage_items::{Encoded, Flow, Sample, Shard, Work};
+use items::{Encoded, Flow, Sample, Shard, Work};
 
 /// N images with their captions and features, in the order of the shards.
 #[derive(Debug, Default)]

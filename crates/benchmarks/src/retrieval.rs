@@ -1,7 +1,7 @@
 //! Retrieval both ways, with several texts an image: plain, or with negation.
 
 use pipeline_engine::{Build, Probe, ProbeKind, StageError, options};
-use stage_items::TextEncoder;
+use items::TextEncoder;
 
 use crate::benchmark::{Benchmark, Coverage, Detail, Probed};
 use crate::negation::{TrainingFree, has_negation};

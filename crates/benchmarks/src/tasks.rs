@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pipeline_engine::{Build, StageError};
-use stage_items::TextEncoder;
+use items::TextEncoder;
 
 use crate::benchmark::{Benchmark, Coverage, Detail};
 use crate::files::{FileError, csv_rows};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use pipeline_engine::StageError;
-use stage_items::TextEncoder;
+use items::TextEncoder;
 
 /// Distinct texts in the order they came.
 #[derive(Debug, Default)]

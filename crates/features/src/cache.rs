@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pipeline_engine::{StageError, remove_orphans, write_atomically};
-use stage_items::{CachedSample, FeatureMemory, Shard, ShardFault};
+use items::{CachedSample, FeatureMemory, Shard, ShardFault};
 
 use crate::entry::{Entry, EntryFault, EntryKey, VERSION};
 

@@ -24,7 +24,7 @@ use arrow_ipc::reader::FileReader;
 use arrow_ipc::root_as_footer;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, Metadata, Schema};
-use stage_items::{CachedSample, ShardFault};
+use items::{CachedSample, ShardFault};
 
 /// Grows when a file of the version before can no longer be read.
 pub(crate) const VERSION: u32 = 1;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use stage_items::{CachedSample, Shard, ShardFault};
+use items::{CachedSample, Shard, ShardFault};
 
 use crate::{Entry, EntryFault, EntryInfo, EntryKey, FeatureCache};
 

@@ -40,7 +40,7 @@ impl ShardPlan {
 /// Which item leaves depends on the draw and on how many came, not on the items.
 ///
 /// ```
-/// # use stage_items::order::ShuffleBuffer;
+/// # use items::order::ShuffleBuffer;
 /// # use pipeline_engine::rng::Draw;
 /// let mut buffer = ShuffleBuffer::new(2, &Draw::new(7, "example"));
 /// let mut out: Vec<u32> = (0..5).filter_map(|item| buffer.push(item)).collect();

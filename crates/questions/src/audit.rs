@@ -12,8 +12,8 @@ use stage_captions::tagger::{Noun, analyse};
 use stage_captions::templates::{Source, compositional, full};
 use stage_captions::usage::is_no_object;
 use stage_captions::wordnet::{Concept, Relation, WordNet};
-use stage_eval::score::Series;
-use stage_items::Paired;
+use benchmarks::score::Series;
+use items::Paired;
 
 use crate::known::Known;
 
@@ -224,7 +224,7 @@ fn full_verdict(
     wordnet: &WordNet,
     truth: &Truth<'_>,
     image: usize,
-    items: &[stage_items::BatchItem],
+    items: &[items::BatchItem],
     made: &Negations,
 ) -> Option<Verdict> {
     let denied = analyse(wordnet, items[made.full_item?].caption());
@@ -257,7 +257,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use stage_items::{Batch, BatchItem, TextEncoder};
+    use items::{Batch, BatchItem, TextEncoder};
 
     use super::*;
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use stage_captions::tagger::{Analysis, Noun, analyse};
 use stage_captions::usage::{is_colour, is_no_object};
 use stage_captions::wordnet::{Relation, WordNet, kind};
-use stage_eval::files::{FileError, csv_rows, list_field};
+use benchmarks::files::{FileError, csv_rows, list_field};
 use stage_shards::{Opener, Pipes, Rules, Samples, resolve};
 
 use crate::words::Thing;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use pipeline_engine::rng::Draw;
 use rand::{Rng, RngExt};
-use stage_eval::negbench::{McqRow, RetrievalRow};
+use benchmarks::negbench::{McqRow, RetrievalRow};
 
 use crate::known::{Known, Picture};
 use crate::templates::{Filling, Kind, fill, queries};

@@ -11,7 +11,7 @@ use clap::Args;
 use clip::preprocess::Limits;
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
 use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
-use stage_items::Products;
+use items::Products;
 
 use super::{Context, Failure};
 use images::Picture;
@@ -120,8 +120,8 @@ impl Arguments {
         let options = EncodeOptions { encoder, workers: 0, chunk: self.batch.into(), precision, cache: None };
         let (encoder, preprocess) = open_encoder(&options, weights, &self.device)?;
         let (mut written, mut bad) = (0, 0usize);
-        let mut waiting: Vec<(Picture, stage_items::Pixels)> = Vec::new();
-        let mut flush = |waiting: &mut Vec<(Picture, stage_items::Pixels)>| -> anyhow::Result<()> {
+        let mut waiting: Vec<(Picture, items::Pixels)> = Vec::new();
+        let mut flush = |waiting: &mut Vec<(Picture, items::Pixels)>| -> anyhow::Result<()> {
             let (pictures, pixels): (Vec<Picture>, Vec<_>) = waiting.drain(..).unzip();
             if pictures.is_empty() {
                 return Ok(());
@@ -138,7 +138,7 @@ impl Arguments {
             let decoded = bytes.and_then(|bytes| Ok(preprocess.decode(&bytes, &Limits::default())?));
             match decoded {
                 Ok(clip::Pixels { height, width, rgb }) => {
-                    let pixels = stage_items::Pixels { rgb, width: width as u32, height: height as u32 };
+                    let pixels = items::Pixels { rgb, width: width as u32, height: height as u32 };
                     waiting.push((picture, pixels));
                     if waiting.len() == encoder.chunk() { flush(&mut waiting) } else { Ok(()) }
                 }

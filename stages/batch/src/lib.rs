@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
 use rand::RngExt;
-use stage_items::{Batch, BatchItem, Encoded, EveryStep, Feature, Flow, Sample, Work};
+use items::{Batch, BatchItem, Encoded, EveryStep, Feature, Flow, Sample, Work};
 
 choice! {
     /// What becomes of the samples at the end of an epoch that fill no batch.

@@ -14,7 +14,7 @@ use stage_captions::cache::Analyser;
 use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{Source, compositional, full, twins};
 use stage_captions::wordnet::WordNet;
-use stage_items::{Batch, BatchItem, Paired};
+use items::{Batch, BatchItem, Paired};
 
 const B: usize = 128;
 const DIM: usize = 256;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pipeline_engine::StageError;
 use pipeline_engine::rng::Draw;
 use rand::Rng;
-use stage_items::{NO_NEIGHBOUR, Paired};
+use items::{NO_NEIGHBOUR, Paired};
 
 use crate::cache::Analyser;
 use crate::sight::{Seen, Sight};
@@ -570,7 +570,7 @@ mod tests {
     use super::*;
     use crate::templates::{Source, compositional, full, twins};
     use crate::wordnet::WordNet;
-    use stage_items::{Batch, BatchItem};
+    use items::{Batch, BatchItem};
 
     const RULE: Rule = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pipeline_engine::StageError;
-use stage_items::{Paired, TextEncoder};
+use items::{Paired, TextEncoder};
 
 use crate::tagger::Noun;
 use crate::templates::with_article;
@@ -136,7 +136,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-    use stage_items::{Batch, BatchItem};
+    use items::{Batch, BatchItem};
 
     use super::*;
     use crate::tagger::analyse;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pipeline_engine::rng::Draw;
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, RunDir, Stage, StageError, StageKind, choice, options};
-use stage_items::{Captioned, EveryStep, Paired, Role, StartEncoder, TextRoles, WantsStart};
+use items::{Captioned, EveryStep, Paired, Role, StartEncoder, TextRoles, WantsStart};
 
 use crate::cache::Analyser;
 use crate::fixed::Fixed;

@@ -10,7 +10,7 @@ use pipeline_engine::{
 };
 use stage_captions::Captions;
 use stage_captions::stage::EpochCounts;
-use stage_items::{Batch, BatchItem, Captioned, Paired, Role, StartEncoder, TextEncoder, TextRoles, WantsStart};
+use items::{Batch, BatchItem, Captioned, Paired, Role, StartEncoder, TextEncoder, TextRoles, WantsStart};
 
 const IMAGES: [&str; 6] = [
     "A dog sleeps on a rug",

@@ -4,7 +4,7 @@
 //! Samples whose feature is known, skipped samples and marks pass through.
 
 use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, choice, options};
-use stage_items::{Flow, ImageBytes, ModelOptions, Pixels, Recipe, SampleId, Work};
+use items::{Flow, ImageBytes, ModelOptions, Pixels, Recipe, SampleId, Work};
 
 use clip::Checkpoint;
 use clip::preprocess::{DecodeError, Limits, Preprocess};
@@ -115,7 +115,7 @@ mod tests {
     use std::io::Cursor;
     use std::sync::Arc;
 
-    use stage_items::{Sample, Shard};
+    use items::{Sample, Shard};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use stage_items::{Feature, Pixels};
+use items::{Feature, Pixels};
 
 /// A frozen image encoder. Several threads may use one at the same time.
 pub trait Encoder: Send + Sync {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stage_features::{Entry, FeatureCache, sample_bytes};
-use stage_items::{CachedSample, Encoded, Flow, Sample, Shard, ShardFault, Work};
+use features::{Entry, FeatureCache, sample_bytes};
+use items::{CachedSample, Encoded, Flow, Sample, Shard, ShardFault, Work};
 
 /// Bytes of samples that may wait for their shards to be whole.
 pub(crate) const HELD_BYTES: usize = 1 << 30;

@@ -3,7 +3,7 @@
 //! The image encoder is frozen (TNG-CLIP, arXiv 2505.18434, section 4), so a
 //! picture has one feature for good. In the first epoch the stage runs an encoder
 //! ([`onnx`](EncoderKind::Onnx) with tract, or [`clip`](EncoderKind::Clip), the
-//! ViT in burn) and writes one Arrow IPC file a shard ([`stage_features`]); once every shard has its
+//! ViT in burn) and writes one Arrow IPC file a shard ([`features`]); once every shard has its
 //! file the stage starts the epochs by itself, in the order that reading the tars
 //! would have had, and tar, decode and encoder rest.
 

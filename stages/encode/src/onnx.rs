@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clip::Preprocess;
-use stage_items::Pixels;
+use items::Pixels;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 

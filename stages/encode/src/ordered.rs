@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use pipeline_engine::{Helper, StageError, idle, work};
-use stage_items::{Encoded, Flow, Pixels, Sample, Work};
+use items::{Encoded, Flow, Pixels, Sample, Work};
 
 use crate::encoder::{EncodeError, Encoder, normalised};
 use crate::stage::KIND;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clip::checkpoint::Tower;
 use clip::{Checkpoint, Preprocess};
 use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
-use stage_features::FeatureCache;
-use stage_items::{
+use features::FeatureCache;
+use items::{
     Encoded, Flow, Memory, ModelOptions, Pixels, Products, Recipe, Sample, SampleId, Shard, ShardPlan, Work,
 };
 

@@ -9,8 +9,8 @@ use pipeline_engine::{
     Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
     check, options,
 };
-use stage_features::FeatureCache;
-use stage_items::{
+use features::FeatureCache;
+use items::{
     CachedSample, Encoded, Flow, Memory, ModelOptions, Pixels, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan,
     Work,
 };

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use clip::{Checkpoint, Params, Preprocess, VisionTower};
-use stage_items::Pixels;
+use items::Pixels;
 
 use crate::encoder::{EncodeError, Encoder, check_size};
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use pipeline_engine::{Build, Built, Inlet, Nothing, Outlet, Pass, Stage, StageError, StageKind, options};
-use stage_items::{CachedSample, Flow, ImageBytes, Memory, Recipe, Sample, SampleId, Shard, ShardPlan, Work};
+use items::{CachedSample, Flow, ImageBytes, Memory, Recipe, Sample, SampleId, Shard, ShardPlan, Work};
 
 options! {
     /// Options of the stage `files`.

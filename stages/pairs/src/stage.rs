@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, choice, options};
-use stage_items::{Batch, Paired};
+use items::{Batch, Paired};
 
 use crate::{Adapter, Error, MAX_K, Search};
 
@@ -94,14 +94,14 @@ fn pair(search: &mut Search, batch: Batch, k: usize) -> Result<Paired, StageErro
 }
 
 /// The mark for "none" is the same on both sides of the stage.
-const _: () = assert!(crate::NONE == stage_items::NO_NEIGHBOUR);
+const _: () = assert!(crate::NONE == items::NO_NEIGHBOUR);
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::Arc;
 
-    use stage_items::BatchItem;
+    use items::BatchItem;
 
     use super::*;
 

@@ -9,7 +9,7 @@ use pipeline_engine::{
     Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
     check, options,
 };
-use stage_items::{Batch, BatchItem, Paired};
+use items::{Batch, BatchItem, Paired};
 use stage_pairs::{Adapter, Error, Pairs, Search};
 
 options! {

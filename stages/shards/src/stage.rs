@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use pipeline_engine::{Build, Built, Inlet, Nothing, Outlet, Pass, Stage, StageError, StageKind};
-use stage_items::order::ShuffleBuffer;
-use stage_items::{
+use items::order::ShuffleBuffer;
+use items::{
     CachedSample, Flow, ImageBytes, Memory, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan, Work,
 };
 use tokio::runtime::Runtime;

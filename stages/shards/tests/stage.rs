@@ -9,7 +9,7 @@ use pipeline_engine::{
     Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
     check, options,
 };
-use stage_items::{CachedSample, FeatureMemory, Flow, ImageBytes, Memory, Shard, ShardFault, ShardPlan, Work};
+use items::{CachedSample, FeatureMemory, Flow, ImageBytes, Memory, Shard, ShardFault, ShardPlan, Work};
 use stage_shards::Shards;
 
 options! {

@@ -3,7 +3,7 @@
 
 use clip::{Checkpoint, Tokenizer};
 use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, options};
-use stage_items::{Captioned, ModelOptions, Tokens};
+use items::{Captioned, ModelOptions, Tokens};
 
 options! {
     /// Options of the stage `tokenize`.
@@ -63,7 +63,7 @@ fn tokenize(tokenizer: &Tokenizer, captioned: Captioned) -> Tokens {
 
 #[cfg(test)]
 mod tests {
-    use stage_items::{Batch, Role};
+    use items::{Batch, Role};
 
     use super::*;
 

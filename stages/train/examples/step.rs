@@ -9,7 +9,7 @@ use std::time::Duration;
 use clip::{ClipConfig, Layout, TextConfig, TextTower};
 use pipeline_engine::rng::Draw;
 use rand::RngExt;
-use stage_items::{Batch, BatchItem, Role, Tokens};
+use items::{Batch, BatchItem, Role, Tokens};
 use stage_train::optimizer::Settings;
 use stage_train::trainer::{Objective, Step, Trainer};
 

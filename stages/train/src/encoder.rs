@@ -2,7 +2,7 @@
 
 use clip::{Layout, TextTower, Tokenizer};
 use pipeline_engine::StageError;
-use stage_items::TextEncoder;
+use items::TextEncoder;
 use std::sync::Arc;
 
 use crate::error::TrainError;

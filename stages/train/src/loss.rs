@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use pipeline_engine::rng::ChaCha8Rng;
 use rand::RngExt;
 use rand::seq::SliceRandom;
-use stage_items::Role;
+use items::Role;
 
 use crate::error::TrainError;
 

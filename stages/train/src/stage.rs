@@ -11,7 +11,7 @@ use pipeline_engine::{
     RunDir, Stage, StageError, StageKind, choice, options,
 };
 use serde_json::{Value, json};
-use stage_items::{ModelOptions, Products, ShardPlan, StartEncoder, TextEncoderHandle, TextRoles, Tokens, WantsStart};
+use items::{ModelOptions, Products, ShardPlan, StartEncoder, TextEncoderHandle, TextRoles, Tokens, WantsStart};
 
 use crate::checkpoint::{Checkpoints, Progress};
 use crate::encoder::Encoder;

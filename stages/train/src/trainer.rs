@@ -7,7 +7,7 @@ use burn::tensor::{Device, FloatDType, Gradients, Int, Tensor, TensorData};
 use clip::text::{TOKEN_EMBEDDING, TextTower, TokenRows};
 use clip::{Layout, Mapper, Params, TextConfig, in_products};
 use pipeline_engine::rng::Draw;
-use stage_items::{Role, Tokens};
+use items::{Role, Tokens};
 
 use crate::error::TrainError;
 use crate::loss::{self, Contrast, Loss, Twins};

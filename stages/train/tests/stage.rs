@@ -10,7 +10,7 @@ use std::sync::Arc;
 use clip::{Checkpoint, Precision};
 use common::{DIM, TNG, TWINS, batch, tiny};
 use pipeline_engine::*;
-use stage_items::{ModelOptions, TextEncoderHandle, TextRoles, Tokens};
+use items::{ModelOptions, TextEncoderHandle, TextRoles, Tokens};
 use stage_train::TrainKind;
 
 options! {

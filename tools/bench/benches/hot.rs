@@ -20,7 +20,7 @@ use stage_captions::cache::Analyser;
 use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{self, Source};
 use stage_captions::wordnet::WordNet;
-use stage_items::{Batch, Paired};
+use items::{Batch, Paired};
 use stage_pairs::Search;
 use stage_train::optimizer::{AdamW, Gradient, Settings};
 

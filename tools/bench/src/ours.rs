@@ -14,7 +14,7 @@ use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{self, Source, Template, Twin};
 use stage_captions::wordnet::WordNet;
 use stage_encode::{Encoder, VitEncoder};
-use stage_items::{Batch, Paired, Pixels, Role, Tokens};
+use items::{Batch, Paired, Pixels, Role, Tokens};
 use stage_pairs::Search;
 use stage_train::loss::Contrast;
 use stage_train::optimizer::Settings;

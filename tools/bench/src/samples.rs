@@ -12,7 +12,7 @@ use pipeline_engine::rng::Draw;
 use rand::RngExt;
 use serde_json::json;
 use stage_captions::wordnet::WordNet;
-use stage_items::BatchItem;
+use items::BatchItem;
 
 /// A picture's file and its captions.
 pub struct Sample {

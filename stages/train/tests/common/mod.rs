@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clip::{ClipConfig, Tensors, TextConfig};
 use pipeline_engine::rng::Draw;
 use rand::RngExt;
-use stage_items::{Batch, BatchItem, Role, Tokens};
+use items::{Batch, BatchItem, Role, Tokens};
 
 pub const DIM: usize = 12;
 pub const END: u32 = 49407;

@@ -10,8 +10,8 @@ use clip::{Checkpoint, ClipConfig, Precision, TextConfig};
 use pipeline_engine::Position;
 use pipeline_engine::rng::ChaCha8Rng;
 use rand::RngExt;
-use stage_features::FeatureCache;
-use stage_items::{CachedSample, FeatureMemory, Shard};
+use features::FeatureCache;
+use items::{CachedSample, FeatureMemory, Shard};
 use stage_train::checkpoint::{Checkpoints, Progress};
 use stage_train::optimizer::{AdamW, Settings};
 

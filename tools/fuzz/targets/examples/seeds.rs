@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::{DynamicImage, ImageFormat};
-use stage_features::{Entry, EntryKey};
-use stage_items::{CachedSample, ShardFault};
+use features::{Entry, EntryKey};
+use items::{CachedSample, ShardFault};
 
 fn main() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../seeds"));

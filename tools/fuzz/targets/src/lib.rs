@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use pipeline_engine::{Config, Registry, check};
-use stage_features::{Entry, EntryInfo, EntryKey};
+use features::{Entry, EntryInfo, EntryKey};
 use stage_shards::{CaptionSource, Pipes, Rules, Samples, expand_braces, resolve};
 use tokio::runtime::{Builder, Runtime};
 
@@ -85,7 +85,7 @@ pub fn config(data: &[u8]) {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     let registry = REGISTRY.get_or_init(|| {
         Registry::new()
-            .section::<stage_items::ModelOptions>("model", "the checkpoint")
+            .section::<items::ModelOptions>("model", "the checkpoint")
             .stage::<stage_shards::Shards>()
             .stage::<stage_files::Files>()
             .stage::<stage_captions::Captions>()
@@ -152,7 +152,7 @@ pub fn cache(data: &[u8]) {
 
 /// The same behind a seal that is right, as someone would forge who means harm.
 pub fn cache_sealed(data: &[u8]) {
-    if let Ok(sealed) = stage_features::sealed(data.to_vec()) {
+    if let Ok(sealed) = features::sealed(data.to_vec()) {
         cache(&sealed);
     }
 }

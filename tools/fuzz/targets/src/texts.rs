@@ -8,7 +8,7 @@ use stage_captions::cache::Analyser;
 use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{Source, Template, Twin, compositional, full, twins};
 use stage_captions::wordnet::WordNet;
-use stage_items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
+use items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
 
 use crate::in_folder;
 
