@@ -1,37 +1,17 @@
-//! The part of WordNet that captions need: which words there are, how often
-//! each is a noun, a verb, an adjective or an adverb, and how nouns relate.
+//! The part of WordNet that captions need: which words exist, how often each is a noun, a verb, an
+//! adjective or an adverb, and how nouns relate.
 //!
-//! The data is WordNet 3.0 (Princeton University; `data/WORDNET-LICENSE`),
-//! compacted by `tools/wordnet`, which also documents the file's layout.
+//! The data is WordNet 3.0 (Princeton University; `data/WORDNET-LICENSE`), compacted by
+//! `tools/wordnet`.
 
+mod compact;
+mod concept;
+
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::io::Read;
-use std::sync::LazyLock;
 
-use flate2::read::ZlibDecoder;
-
-use crate::usage;
-
-static EMBEDDED: LazyLock<Result<WordNet, WordNetError>> =
-    LazyLock::new(|| WordNet::parse(include_bytes!("../data/wordnet.bin")));
-
-const MAGIC: &[u8] = b"pipeline wordnet 1\n";
-/// Far above what WordNet 3.x unpacks to (4 MB): a limit for damaged files.
-const MOST_BYTES: u64 = 64 << 20;
-
-/// Why compact WordNet data cannot be read.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum WordNetError {
-    /// The first line is another one.
-    #[error("WordNet data: not a compact WordNet file of version 1; make it with `wordnet-compact DICT OUT`")]
-    NotWordNet,
-    /// The compressed stream is damaged.
-    #[error("WordNet data: cannot be unpacked; make it anew with `wordnet-compact DICT OUT`")]
-    Unpack,
-    /// A part ends early or points outside of the file.
-    #[error("WordNet data: damaged at {0}; make it anew with `wordnet-compact DICT OUT`")]
-    Damaged(&'static str),
-}
+pub use compact::WordNetError;
+pub use concept::{Concept, Relation};
 
 /// Part of speech of an open word class, numbered as in the compact file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,37 +73,37 @@ pub mod kind {
     pub const SUBSTANCE: u8 = 27;
 }
 
-/// A general noun of the file "Tops" is abstract (entity, act, group) but for these.
+/// The general nouns of the file "Tops" that are not abstract, as entity, act and group are.
 const CONCRETE_TOPS: &[&str] = &["animal", "food", "person", "plant"];
 
 /// WordNet, unpacked (about 8 MB).
 #[derive(Debug)]
 pub struct WordNet {
-    /// Per synset.
+    /// Per synset, its lexicographer file.
     kinds: Vec<u8>,
-    /// Per synset, end of its hypernyms in `hypernyms`.
+    /// Per synset, its hypernyms in `hypernyms`.
     hypernyms: Ranges,
     hypernym_of: Vec<u32>,
     /// All words end to end, sorted.
     text: String,
     /// Per word, its bytes in `text`.
     words: Ranges,
-    /// Hash table with open addressing: word + 1, or 0.
-    slots: Vec<u32>,
     /// The synset "body part".
     body_part: Option<u32>,
-    /// Per word, a bit for each [`Part`].
+    /// Per word, one bit per [`Part`].
     parts: Vec<u8>,
-    /// Per word and [`Part`].
+    /// Per word and [`Part`], how often it is tagged so.
     tagged: Vec<[u32; 4]>,
     /// Per word, its noun senses in `senses`.
     senses: Ranges,
-    /// Synset and tag count.
+    /// Synset and how often the word is tagged with it.
     sense_of: Vec<(u32, u32)>,
     irregular: HashMap<(Part, String), Vec<String>>,
+    /// See [`WordNet::with_senses`].
+    meant: &'static [(&'static str, u8)],
 }
 
-/// Consecutive ranges, given by their ends.
+/// Consecutive ranges, stored as their ends.
 #[derive(Debug, Default)]
 struct Ranges(Vec<u32>);
 
@@ -135,145 +115,37 @@ impl Ranges {
 }
 
 impl WordNet {
-    /// The data this crate carries, unpacked at the first call (some 30 ms).
-    pub fn embedded() -> Result<&'static Self, &'static WordNetError> {
-        EMBEDDED.as_ref()
+    /// Sets senses that captions use instead of the most frequent one: a lemma and the lexicographer
+    /// file of the sense that is meant.
+    #[must_use]
+    pub fn with_senses(mut self, meant: &'static [(&'static str, u8)]) -> Self {
+        self.meant = meant;
+        self
     }
 
-    /// Unpacks a compact file, checking every length and index in it.
-    pub fn parse(file: &[u8]) -> Result<Self, WordNetError> {
-        let stream = file.strip_prefix(MAGIC).ok_or(WordNetError::NotWordNet)?;
-        let mut bytes = Vec::new();
-        ZlibDecoder::new(stream).take(MOST_BYTES).read_to_end(&mut bytes).map_err(|_| WordNetError::Unpack)?;
-        let mut cursor = Cursor { bytes: &bytes, part: "synsets" };
-
-        let synsets = cursor.length()?;
-        let kinds = cursor.take(synsets)?.to_vec();
-        let mut hypernyms = Ranges::default();
-        let mut hypernym_of = Vec::new();
-        for _ in 0..synsets {
-            for _ in 0..cursor.length()? {
-                hypernym_of.push(cursor.below(synsets)?);
-            }
-            hypernyms.0.push(hypernym_of.len() as u32);
-        }
-
-        cursor.part = "words";
-        let count = cursor.length()?;
-        let mut text = Vec::new();
-        let mut words = Ranges::default();
-        let mut before = 0..0;
-        for _ in 0..count {
-            let shared = cursor.below(before.len() + 1)? as usize;
-            let added = cursor.length()?;
-            let start = text.len();
-            text.extend_from_within(before.start..before.start + shared);
-            text.extend_from_slice(cursor.take(added)?);
-            let sorted = start == 0 || text[before] < text[start..];
-            if !sorted || text.len() as u64 > MOST_BYTES {
-                return Err(cursor.damaged());
-            }
-            before = start..text.len();
-            words.0.push(text.len() as u32);
-        }
-        let text = String::from_utf8(text).map_err(|_| cursor.damaged())?;
-        if words.0.iter().any(|&end| !text.is_char_boundary(end as usize)) {
-            return Err(cursor.damaged());
-        }
-
-        cursor.part = "parts of speech";
-        let mut parts = Vec::with_capacity(count);
-        let mut tagged = Vec::with_capacity(count);
-        for _ in 0..count {
-            let bits = cursor.below(16)? as u8;
-            let mut counts = [0; 4];
-            for (part, count) in counts.iter_mut().enumerate() {
-                if bits & (1 << part) != 0 {
-                    *count = cursor.number()?;
-                }
-            }
-            parts.push(bits);
-            tagged.push(counts);
-        }
-
-        cursor.part = "senses";
-        let mut senses = Ranges::default();
-        let mut sense_of = Vec::new();
-        for bits in &parts {
-            if bits & 1 != 0 {
-                for _ in 0..cursor.length()? {
-                    sense_of.push((cursor.below(synsets)?, cursor.number()?));
-                }
-            }
-            senses.0.push(sense_of.len() as u32);
-        }
-
-        cursor.part = "irregular forms";
-        let length = cursor.length()?;
-        let lines = std::str::from_utf8(cursor.take(length)?).map_err(|_| cursor.damaged())?;
-        let mut irregular: HashMap<_, Vec<_>> = HashMap::new();
-        for line in lines.lines() {
-            let mut fields = line.split('\t');
-            let (Some(part), Some(form), Some(lemma)) = (fields.next(), fields.next(), fields.next()) else {
-                return Err(cursor.damaged());
-            };
-            let part = part.parse().ok().and_then(|p: usize| Part::ALL.get(p)).ok_or(cursor.damaged())?;
-            irregular.entry((*part, form.to_owned())).or_default().push(lemma.to_owned());
-        }
-        if !cursor.bytes.is_empty() {
-            return Err(cursor.damaged());
-        }
-        // At most half full, so that a search ends soon.
-        let mut slots = vec![0; (2 * count + 1).next_power_of_two()];
-        for word in 0..count {
-            let mut slot = hash(&text[words.get(word)]) as usize & (slots.len() - 1);
-            while slots[slot] != 0 {
-                slot = (slot + 1) & (slots.len() - 1);
-            }
-            slots[slot] = word as u32 + 1;
-        }
-        let mut wordnet = Self {
-            kinds,
-            hypernyms,
-            hypernym_of,
-            text,
-            words,
-            slots,
-            body_part: None,
-            parts,
-            tagged,
-            senses,
-            sense_of,
-            irregular,
-        };
-        wordnet.body_part = wordnet.find("body part").and_then(|w| {
-            let senses = wordnet.senses.get(w);
-            wordnet.sense_of[senses].first().map(|s| s.0)
-        });
-        Ok(wordnet)
-    }
-
+    /// The position of a word, by binary search: the words are sorted.
     fn find(&self, word: &str) -> Option<usize> {
-        let mask = self.slots.len().checked_sub(1)?;
-        let mut slot = hash(word) as usize & mask;
-        while let Some(found) = (self.slots[slot] as usize).checked_sub(1) {
-            if self.text[self.words.get(found)] == *word {
-                return Some(found);
+        let (mut low, mut high) = (0, self.words.0.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.text[self.words.get(middle)].cmp(word) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Equal => return Some(middle),
+                Ordering::Greater => high = middle,
             }
-            slot = (slot + 1) & mask;
         }
         None
     }
 
-    /// How often the lemma is tagged as `part` in WordNet's corpus; `None` if
-    /// WordNet has no such word.
+    /// How often the lemma is tagged as `part` in WordNet's corpus; `None` if WordNet does not have
+    /// the word.
     pub fn tagged(&self, lemma: &str, part: Part) -> Option<u32> {
         let word = self.find(lemma)?;
         (self.parts[word] & (1 << part as u8) != 0).then(|| self.tagged[word][part as usize])
     }
 
-    /// Lemmas that `form` (lower case) may be a form of, itself first; only
-    /// the last word of a term of several words is inflected.
+    /// Lemmas that `form` (lower case) may be a form of, itself first. In a term of several words, only
+    /// the last word is inflected.
     ///
     /// `lemmas("children", Noun)` is `["child"]`, `lemmas("glasses", Noun)` is
     /// `["glasses", "glass"]`.
@@ -291,7 +163,7 @@ impl WordNet {
         }
         if last.len() > 2 && !last.ends_with("ss") {
             for (ending, becomes) in part.endings() {
-                // Of two letters at least: "bed" is no form of "be".
+                // At least two letters must remain: "bed" is not a form of "be".
                 if let Some(rest) = last.strip_suffix(ending).filter(|rest| rest.len() > 1) {
                     keep(format!("{stem}{rest}{becomes}"));
                 }
@@ -302,12 +174,11 @@ impl WordNet {
 
     /// What a noun lemma means; `None` if WordNet does not know the noun.
     ///
-    /// Only its usual senses count: "dog" is an animal, though WordNet also
-    /// knows it as a word for a man. Those are the senses with at least an
-    /// eighth of the lemma's tags, or the first one.
+    /// Only its usual senses count: the first one, and those with at least an eighth of the lemma's
+    /// tags. "dog" is an animal, though WordNet also knows it as a word for a man.
     pub fn concept(&self, lemma: &str) -> Option<Concept> {
         let senses = &self.sense_of[self.senses.get(self.find(lemma)?)];
-        let meant = usage::SENSES.iter().find(|(l, _)| *l == lemma).map(|(_, kind)| *kind);
+        let meant = self.meant.iter().find(|(l, _)| *l == lemma).map(|(_, kind)| *kind);
         let main = senses
             .iter()
             .find(|(synset, _)| meant.is_some_and(|kind| self.kinds[*synset as usize] == kind))
@@ -347,115 +218,13 @@ impl WordNet {
     }
 }
 
-/// Lexicographer files of things that a photo can show, and can be without.
+/// Lexicographer files of things that a photo can show, and that can be missing from a photo.
 ///
-/// Not among them: body parts (a person without "hand" in the caption still
-/// has hands, so that their absence cannot be told), groups (made of things
-/// that have nouns of their own), places in the picture ("front", "side":
-/// location, shape), and all that is abstract.
+/// Body parts are not among them, since a person without "hand" in the caption still has hands.
+/// Neither are groups (their members have nouns of their own), places in the picture ("front",
+/// "side": location, shape), and everything abstract.
 const CONCRETE: &[u8] =
     &[kind::ANIMAL, kind::ARTIFACT, kind::FOOD, kind::OBJECT, kind::PERSON, kind::PLANT, kind::SUBSTANCE];
-
-/// The usual senses of a noun.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Concept {
-    /// Lexicographer file of the most frequent sense.
-    pub kind: u8,
-    /// Whether it is a thing that a photo can show, and can be without.
-    pub concrete: bool,
-    /// Synsets of the usual senses and all their hypernyms, sorted, with the
-    /// number of edges up to them.
-    above: Vec<(u32, u8)>,
-}
-
-/// How one noun stands to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// They share a sense.
-    Synonym,
-    /// The first is more general (directly or through others).
-    Hypernym,
-    /// The first is more special.
-    Hyponym,
-    /// Neither; the edges of the shortest path through a common hypernym.
-    Apart(u32),
-}
-
-impl Concept {
-    /// How this noun stands to `other`. Nouns without a common hypernym are
-    /// `Apart(u32::MAX)`.
-    pub fn relation(&self, other: &Self) -> Relation {
-        let (mut i, mut j) = (0, 0);
-        let mut edges = u32::MAX;
-        let (mut hypernym, mut hyponym) = (false, false);
-        while let (Some(a), Some(b)) = (self.above.get(i), other.above.get(j)) {
-            match a.0.cmp(&b.0) {
-                std::cmp::Ordering::Less => i += 1,
-                std::cmp::Ordering::Greater => j += 1,
-                std::cmp::Ordering::Equal => {
-                    if a.1 == 0 && b.1 == 0 {
-                        return Relation::Synonym;
-                    }
-                    hypernym |= a.1 == 0;
-                    hyponym |= b.1 == 0;
-                    edges = edges.min(u32::from(a.1) + u32::from(b.1));
-                    i += 1;
-                    j += 1;
-                }
-            }
-        }
-        match (hypernym, hyponym) {
-            (true, _) => Relation::Hypernym,
-            (_, true) => Relation::Hyponym,
-            _ => Relation::Apart(edges),
-        }
-    }
-}
-
-/// FNV-1a.
-fn hash(word: &str) -> u64 {
-    word.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Reads the unpacked bytes from the front.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    part: &'static str,
-}
-
-impl<'a> Cursor<'a> {
-    fn damaged(&self) -> WordNetError {
-        WordNetError::Damaged(self.part)
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8], WordNetError> {
-        let (taken, rest) = self.bytes.split_at_checked(length).ok_or(WordNetError::Damaged(self.part))?;
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    fn number(&mut self) -> Result<u32, WordNetError> {
-        let mut value = 0;
-        for shift in [0, 7, 14, 21] {
-            let byte = self.take(1)?[0];
-            value |= u32::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(self.damaged())
-    }
-
-    /// A number of things, each of which takes at least a byte.
-    fn length(&mut self) -> Result<usize, WordNetError> {
-        self.below(self.bytes.len() + 1).map(|n| n as usize)
-    }
-
-    fn below(&mut self, end: usize) -> Result<u32, WordNetError> {
-        let number = self.number()?;
-        if (number as usize) < end { Ok(number) } else { Err(self.damaged()) }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -502,21 +271,5 @@ mod tests {
         assert!(far > 4);
         // "dog" is also a word for a man, but hardly ever.
         assert!(matches!(concept("dog").relation(&concept("man")), Relation::Apart(_)));
-    }
-
-    #[test]
-    fn damaged_data_is_refused() {
-        let file = include_bytes!("../data/wordnet.bin");
-        assert_eq!(WordNet::parse(b"dog").err(), Some(WordNetError::NotWordNet));
-        assert_eq!(WordNet::parse(&file[..file.len() / 2]).err(), Some(WordNetError::Unpack));
-        let unpacked = |bytes: &[u8]| {
-            let mut file = flate2::write::ZlibEncoder::new(MAGIC.to_vec(), flate2::Compression::fast());
-            std::io::Write::write_all(&mut file, bytes).unwrap();
-            WordNet::parse(&file.finish().unwrap()).err()
-        };
-        assert_eq!(unpacked(&[]), Some(WordNetError::Damaged("synsets")));
-        assert_eq!(unpacked(&[1, 5, 1, 9]), Some(WordNetError::Damaged("synsets")));
-        assert_eq!(unpacked(&[1, 5, 0, 1, 3, 0]), Some(WordNetError::Damaged("words")));
-        assert_eq!(unpacked(&[1, 5, 0, 0, 0]), None);
     }
 }
