@@ -2,8 +2,8 @@
 //! padding, with the model's tokenizer ([`Tokenizer`]); so it needs `[model]`.
 
 use clip::{Checkpoint, Tokenizer};
-use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, options};
 use items::{Captioned, ModelOptions, Tokens};
+use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, options};
 
 options! {
     /// Options of the stage `tokenize`.
