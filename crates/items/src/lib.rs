@@ -12,6 +12,6 @@ pub mod sample;
 pub mod texts;
 
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};
-pub use model::{ModelOptions, Products, StartEncoder, TextEncoder, TextEncoderHandle, Train, WantsStart};
+pub use model::{StartEncoder, TextEncoder, TextEncoderHandle, WantsStart};
 pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work};
 pub use texts::{Batch, BatchItem, Captioned, EveryStep, NO_NEIGHBOUR, Paired, Role, TextRoles, Tokens};
