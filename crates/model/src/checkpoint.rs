@@ -66,16 +66,9 @@ impl Model {
     }
 
     /// The model of the run, for a stage or probe that verifies its options. `None` where it is not
-    /// there to look at: it is not fetched yet, or cannot be opened, which `[model]` reports itself.
-    /// A config without `[model]` is reported here, once per run.
-    pub fn seen(look: &mut Look<'_>) -> Option<Arc<Self>> {
-        let Some(options) = look.section::<ModelOptions>() else {
-            let reported = look.once(|| Ok(Reported::default())).ok()?;
-            if !reported.0.swap(true, Relaxed) {
-                look.fault("", "the config has no [model] table", "add one: `weights = …`, the checkpoint to start from");
-            }
-            return None;
-        };
+    /// there to look at: it is not fetched yet, or the table `[model]` itself reports what is wrong.
+    pub fn seen(look: &Look<'_>) -> Option<Arc<Self>> {
+        let options = look.section::<ModelOptions>()?;
         Self::open_locally(&options, look).ok().flatten()
     }
 
@@ -114,10 +107,6 @@ impl Model {
         Ok(self.tokenizer.get_or_init(|| Arc::new(tokenizer)).clone())
     }
 }
-
-/// Whether a missing `[model]` was reported.
-#[derive(Default)]
-struct Reported(AtomicBool);
 
 /// Reports a `run.device` that cannot be used, once per run: several stages may find it.
 pub fn report_device(look: &mut Look<'_>, error: &clip::Error) {

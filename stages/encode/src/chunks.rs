@@ -46,13 +46,11 @@ impl Chunk {
         self.frames.push(frame);
     }
 
-    /// What it is, for traces.
+    /// What it is, for traces. The first item of a chunk with pictures is one.
     pub fn label(&self) -> String {
-        match (self.pictures.len(), &self.frames[..]) {
-            (0, [one]) => match one {
-                Flow::Sample(sample) => sample.id.key.to_string(),
-                Flow::ShardEnd { shard, .. } => format!("end of {}", shard.url),
-            },
+        match (self.pictures.len(), self.frames.first()) {
+            (0 | 1, Some(Flow::Sample(sample))) => sample.id.key.to_string(),
+            (0, Some(Flow::ShardEnd { shard, .. })) => format!("end of {}", shard.url),
             (pictures, _) => format!("{pictures} pictures"),
         }
     }

@@ -7,7 +7,7 @@ use features::FeatureCache;
 use items::{Encoded, Flow, Memory, Pixels, Recipe, Shard, ShardPlan};
 use model::Model;
 use pipeline_engine::{
-    Build, Built, Inlet, Look, Outlet, Pass, Several, Stage, StageError, StageKind, in_order, options,
+    Build, Built, Inlet, Look, Moved, Outlet, Pass, Several, Stage, StageError, StageKind, in_order, options,
 };
 
 use crate::KIND;
@@ -36,8 +36,12 @@ impl StageKind for Encode {
     const KIND: &'static str = KIND;
     const ABOUT: &'static str = "turns pictures into image features, once, and remembers them";
     const CAPACITY: usize = 256;
-    const MOVED: &'static [(&'static str, &'static str)] =
-        &[("workers", "onnx.workers"), ("chunk", "clip.chunk"), ("precision", "clip.precision")];
+    const MOVED: Moved = &[
+        ("encoder = \"auto\"", "write encoder = [\"onnx\", \"clip\"], which is the default"),
+        ("workers", "onnx.workers"),
+        ("chunk", "clip.chunk"),
+        ("precision", "clip.precision"),
+    ];
     type In = Flow<Pixels>;
     type Out = Flow<Encoded>;
     type Options = EncodeOptions;
