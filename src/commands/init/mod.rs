@@ -1,16 +1,20 @@
 //! `pipeline init`
 
+mod data;
+mod text;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use pipeline_engine::{Config, OptionValue, write_atomically};
-use stage_shards::Location;
+use pipeline_engine::files::write_atomically;
+use pipeline_engine::{Config, OptionValue};
 
 use super::{Context, Failure};
-use crate::look::checkpoint::CheckpointInfo;
-use crate::look::shard::ShardInfo;
-use crate::{look, show};
+use crate::inspect::checkpoint::CheckpointInfo;
+use crate::print;
+use data::Data;
+use text::Choices;
 
 /// Write a config for a checkpoint and shards.
 #[derive(Debug, Args)]
@@ -27,49 +31,45 @@ pub struct Arguments {
     /// Held-out shards to measure retrieval on.
     #[arg(long, value_name = "PATTERN")]
     eval: Vec<String>,
-    /// Questions (JSON lines) about the pictures of the held-out shards.
+    /// Questions (JSON lines) about the images of the held-out shards.
     #[arg(long, value_name = "FILE", requires = "eval")]
     questions: Option<PathBuf>,
-    /// Where the config goes.
+    /// The config to write.
     #[arg(long, short, value_name = "FILE", default_value = "pipeline.toml")]
     out: PathBuf,
-    /// Replace it if it is there.
+    /// Replace it if it exists.
     #[arg(long)]
     force: bool,
 }
-
-/// Sizes of a batch, the one that is wanted first, and the steps an epoch must then have at least. More and smaller
-/// steps teach more (docs/results), but below 32 images there are few neighbours to choose from.
-const BATCHES: [(u64, u64); 6] = [(128, 100), (64, 100), (32, 20), (16, 20), (8, 20), (4, 0)];
-/// Bytes of pictures that the shuffle buffer may come to.
-const BUFFER_BYTES: u64 = 1 << 30;
 
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let out = self.out.display();
         if self.out.exists() && !self.force {
-            return Err(anyhow!("{out} is there already; choose another with --out, or replace it with --force").into());
+            return Err(
+                anyhow!("{out} already exists; choose another file with --out, or replace it with --force").into()
+            );
         }
-        let text = aligned(&self.config()?);
-        // What is written is right, or not written.
+        let text = text::aligned(&self.config()?);
+        // Only a config that passes the check is written.
         let parsed = Config::parse(&self.out.display().to_string(), text.clone(), self.folder());
         pipeline_engine::check(&parsed?, &context.registry)?;
         if !self.folder().is_dir() {
-            return Err(anyhow!("cannot write {out}: there is no folder {}", self.folder().display()).into());
+            return Err(anyhow!("cannot write {out}: the folder {} does not exist", self.folder().display()).into());
         }
         write_atomically(&self.out, text.as_bytes()).with_context(|| format!("cannot write {out}"))?;
-        show::say(&format!(
-            "{out} is written. Now: pipeline check {out}; pipeline profile {out}; pipeline run {out}\n"
+        print::stdout(&format!(
+            "wrote {out}; next: pipeline check {out}; pipeline profile {out}; pipeline run {out}\n"
         ));
         Ok(())
     }
 
-    /// The folder of the config, where its relative paths start.
+    /// The folder of the config: its relative paths start there.
     fn folder(&self) -> PathBuf {
         self.out.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
     }
 
-    /// A path or pattern as the config must have it.
+    /// A path or pattern as it must stand in the config.
     fn place(&self, path: &str) -> String {
         if path.contains("://") || path.starts_with(clip_hub::SCHEME) || self.folder() == Path::new(".") {
             return path.to_owned();
@@ -84,179 +84,32 @@ impl Arguments {
         }
     }
 
+    /// The text of the config.
     fn config(&self) -> anyhow::Result<String> {
         let model = CheckpointInfo::read(&clip_hub::resolve(&self.weights, Path::new(""))?)?;
-        let Some(text) = &model.text else { bail!("{} has no text tower to train", self.weights.display()) };
+        let Some(tower) = &model.text else { bail!("{} has no text tower to train", self.weights.display()) };
         let Some(encoder) = model.encoder() else {
             bail!("{} has no image encoder: neither a vision tower nor a vision_model.onnx", self.weights.display());
         };
-        let data = Data::look(&self.shards)?;
+        let data = Data::read(&self.shards)?;
         if !self.eval.is_empty() {
-            Data::look(&self.eval).context("--eval")?;
+            Data::read(&self.eval).context("--eval")?;
         }
         if let Some(questions) = self.questions.as_ref().filter(|path| !path.is_file()) {
-            bail!("--questions {}: there is no such file", questions.display());
+            bail!("--questions {}: the file does not exist", questions.display());
         }
-        let batch = batch(data.samples);
-        let buffer = data.samples.min(10_000).min(BUFFER_BYTES / data.picture_bytes.max(1)).max(1);
-        let lr = match text.width {
-            ..=128 => "1e-3",
-            129..=384 => "6e-4",
-            _ => "5e-6",
+        let choices = Choices {
+            name: self.weights.display().to_string(),
+            weights: self.place(&self.weights.display().to_string()).show(),
+            layout: &model.layout,
+            tower,
+            encoder,
+            urls: self.places(&self.shards),
+            data: &data,
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            eval: (!self.eval.is_empty()).then(|| self.places(&self.eval)),
+            questions: self.questions.as_ref().map(|path| self.place(&path.display().to_string()).show()),
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let evals = self.evals();
-        Ok(format!(
-            r#"# Fine-tunes the text tower of {name} on captions with negation.
-# `pipeline stages KIND` lists the options of a stage, `pipeline check` finds every
-# mistake. For completion in an editor: pipeline schema > pipeline.schema.json, and
-# as the first line of this file: #:schema ./pipeline.schema.json
-
-[run]
-seed = 1
-epochs = 10
-device = "auto" # a real GPU if there is one, else the CPU
-preset = "best" # or "paper", TNG-CLIP as published; `pipeline stages` lists them
-
-[model]
-weights = {weights} # {layout}, text tower of {parameters:.1} M parameters
-
-[[stage]]
-kind = "shards" # {shards} shards, about {samples} samples
-urls = {urls}
-captions = {captions}
-shuffle = true
-buffer = {buffer} # samples in the shuffle buffer
-
-[[stage]]
-kind = "decode"
-workers = {workers}
-
-[[stage]]
-kind = "encode" # features are made once, then come from the cache
-encoder = "{encoder}"
-cache = ".cache/features"
-
-[[stage]]
-kind = "batch"
-size = {batch} # {steps} steps an epoch
-
-[[stage]]
-kind = "pairs" # who looks like whom
-k = 4
-
-[[stage]]
-kind = "captions" # captions that say what is not there
-mode = "dynamic" # new ones each epoch
-
-[[stage]]
-kind = "tokenize"
-
-[[stage]]
-kind = "train"
-lr = {lr} # a guess by the width of the tower ({width}); the paper's is 5e-6, for a wide one
-{evals}"#,
-            name = self.weights.display(),
-            weights = self.place(&self.weights.display().to_string()).show(),
-            layout = model.layout,
-            parameters = text.parameters as f64 / 1e6,
-            shards = data.shards,
-            samples = data.samples,
-            urls = self.places(&self.shards),
-            captions = data.captions.show(),
-            workers = cores.min(4),
-            steps = data.samples / batch,
-            width = text.width,
-        ))
-    }
-
-    fn evals(&self) -> String {
-        if self.eval.is_empty() {
-            return "\n# What is measured before and after; it needs held-out shards.\n# [[eval]]\n# kind = \"retrieval\"\n# shards = \"test-*.tar\"\n"
-                .into();
-        }
-        let shards = self.places(&self.eval);
-        let mut text = format!("\n[[eval]]\nkind = \"retrieval\" # what must not be lost\nshards = {shards}\n");
-        if let Some(questions) = &self.questions {
-            let questions = self.place(&questions.display().to_string()).show();
-            text.push_str(&format!(
-                "\n[[eval]]\nkind = \"mcq\" # which caption is true of the picture?\nquestions = {questions}\nshards = {shards}\n"
-            ));
-        }
-        text
-    }
-}
-
-/// The size of a batch for so many samples.
-fn batch(samples: u64) -> u64 {
-    let enough = |&(size, steps): &(u64, u64)| samples / size >= steps;
-    BATCHES.into_iter().find(enough).map_or(1, |(size, _)| size)
-}
-
-/// Comments behind values, one below the other.
-fn aligned(text: &str) -> String {
-    let line = |line: &str| match line.split_once(" # ") {
-        Some((value, comment)) if !line.starts_with('#') && value.matches('"').count() % 2 == 0 => {
-            format!("{:<30} # {comment}\n", value.trim_end())
-        }
-        _ => format!("{line}\n"),
-    };
-    text.lines().map(line).collect()
-}
-
-/// What is known of the shards by looking at the first.
-struct Data {
-    shards: usize,
-    /// Of all shards, about: by the samples a byte of the first.
-    samples: u64,
-    captions: String,
-    /// Of a picture, on average.
-    picture_bytes: u64,
-}
-
-impl Data {
-    fn look(patterns: &[String]) -> anyhow::Result<Self> {
-        let sources = stage_shards::resolve(patterns, Path::new(""), stage_shards::Pipes::Refused)?;
-        let mut bytes = 0;
-        let mut first = None;
-        for source in &sources {
-            let Location::Local(path) = &source.location else {
-                bail!("init looks into local shards; copy the first one here, and write its url into the config after");
-            };
-            let file = std::fs::metadata(path).with_context(|| format!("shard {}", path.display()))?;
-            bytes += file.len();
-            first.get_or_insert(path);
-        }
-        let Some(first) = first else { bail!("there are no shards") };
-        let info = ShardInfo::read(first)?;
-        let shown = first.display();
-        if let Some(ended) = info.ended.as_ref().filter(|_| info.samples == 0) {
-            bail!("{shown}: {ended}");
-        }
-        let Some(captions) = info.captions.clone() else {
-            bail!("{shown} has no captions: neither .txt nor .json members with a text (`pipeline inspect {shown}`)");
-        };
-        if info.usable == 0 {
-            let why = info.ended.or_else(|| info.faults.first().map(|(key, reason)| format!("{key}: {reason}")));
-            bail!("{shown} has no usable sample: {}", why.unwrap_or_else(|| "it is empty".into()));
-        }
-        let samples = (info.usable as f64 * bytes as f64 / info.bytes.max(1) as f64).round() as u64;
-        Ok(Self {
-            shards: sources.len(),
-            samples,
-            captions,
-            picture_bytes: look::per(info.picture_bytes, info.usable as u64),
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::batch;
-
-    #[test]
-    fn few_samples_make_small_batches() {
-        let wanted = [(12_800, 128), (12_799, 64), (6_400, 64), (6_399, 32), (640, 32), (639, 16), (160, 8), (159, 4)];
-        wanted.iter().for_each(|&(samples, size)| assert_eq!(batch(samples), size, "{samples}"));
+        Ok(choices.config())
     }
 }
