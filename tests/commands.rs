@@ -155,7 +155,7 @@ fn init_writes_what_runs() {
         (["init", "--weights", ".", "--shards", "a-*.tar", "-o", "b.toml"], "config.json"),
         (["init", "--weights", &weights, "--shards", "b-*.tar", "-o", "b.toml"], "b-*.tar"),
         (["init", "--weights", &weights, "--shards", "pipeline.toml", "-o", "b.toml"], "not a tar"),
-        (["init", "--weights", &weights, "--shards", "a-*.tar", "-o", "no/b.toml"], "no folder"),
+        (["init", "--weights", &weights, "--shards", "a-*.tar", "-o", "no/b.toml"], "does not exist"),
     ] {
         let said = failed(bench.folder.path(), 1, &arguments);
         assert!(said.contains(word), "{word} is not in {said}");
@@ -288,18 +288,18 @@ fn pack_names_what_it_leaves_out() {
     .unwrap();
     let output = ran(here, &["pack", "p.csv", "--images", "photos", "--out", "o", "--verify"]);
     assert!(output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
         "4 rows were skipped",
         "line 3",
         "gone.jpg",
-        "no such picture",
+        "the picture does not exist",
         "line 4",
-        "no JPEG",
+        "not a JPEG",
         "cannot be decoded",
         "no caption",
     ] {
-        assert!(told.contains(part), "{part} is not in\n{told}");
+        assert!(stderr.contains(part), "{part} is not in\n{stderr}");
     }
     let skipped = std::fs::read_to_string(bench.path("o/train-skipped.jsonl")).unwrap();
     assert_eq!(skipped.lines().count(), 4, "{skipped}");
@@ -317,8 +317,8 @@ fn pack_names_what_it_leaves_out() {
         (vec!["pack", "p.csv", "--out", "x"], "none of the 5 rows"),
         (vec!["pack", "p.csv", "--images", "gone", "--out", "x"], "no such folder"),
     ] {
-        let told = failed(here, 1, &arguments);
-        assert!(told.contains(word), "{word} is not in {told}");
+        let stderr = failed(here, 1, &arguments);
+        assert!(stderr.contains(word), "{word} is not in {stderr}");
     }
     failed(here, 2, &["pack", "p.csv", "--out", "x", "--max-size", "many"]);
     failed(here, 2, &["pack", "p.csv", "--out", "x", "--prefix", "a/b"]);
@@ -361,12 +361,12 @@ fn inspect_knows_shards_caches_checkpoints_and_runs() {
         ("empty", "empty folder"),
         ("nowhere", "nowhere"),
         ("pipeline.toml", "pipeline check"),
-        ("runs/r/results.jsonl", "no .tar"),
+        ("runs/r/results.jsonl", "not a .tar"),
         ("runs/r/export/config.json", "runs/r/export"),
-        ("runs", "nothing in runs"),
+        ("runs", "runs holds no file"),
     ] {
-        let told = failed(here, 1, &["inspect", path]);
-        assert!(told.contains(word), "{word} is not in {told}");
+        let stderr = failed(here, 1, &["inspect", path]);
+        assert!(stderr.contains(word), "{word} is not in {stderr}");
     }
 }
 
@@ -398,8 +398,8 @@ fn profile_says_what_limits() {
     for part in ["each stage alone", "train", "expected", "measured", "what to change", "--set stage.encode.cache="] {
         assert!(words.contains(part), "{part} is not in\n{words}");
     }
-    let told = failed(here, 1, &["profile", "--set", "stage.batch.size=100"]);
-    assert!(told.contains("stage `batch`") && told.contains("--seconds"), "{told}");
+    let stderr = failed(here, 1, &["profile", "--set", "stage.batch.size=100"]);
+    assert!(stderr.contains("stage `batch`") && stderr.contains("--seconds"), "{stderr}");
     failed(here, 2, &["profile", "--seconds", "0"]);
     failed(here, 2, &["profile", "nowhere.toml"]);
 }
