@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
-use pipeline_engine::Plan;
+use pipeline_engine::{Plan, StageView};
 
 use super::{ConfigArguments, Context, Failure};
 use crate::print;
@@ -60,13 +60,19 @@ struct Node {
     edge: Option<(&'static str, usize)>,
 }
 
+/// The number of workers, an option of the stage or of a part of it.
+fn workers(stage: &StageView<'_>) -> Option<String> {
+    let parts = stage.parts.iter().flat_map(|(_, options)| options);
+    stage.options.iter().chain(parts).find(|(name, _)| *name == "workers").map(|(_, value)| value.clone())
+}
+
 impl Drawing {
     fn of(plan: &Plan, context: &Context) -> Self {
         let about = |kind: &str| context.registry.stages().find(|k| k.name == kind).map_or("", |k| k.about);
         let stages = plan.stages().map(|stage| Node {
             kind: stage.kind,
             about: about(stage.kind),
-            workers: stage.options.iter().find(|(name, _)| *name == "workers").map(|(_, value)| value.clone()),
+            workers: workers(&stage),
             edge: stage.output.map(|output| (output, stage.capacity)),
         });
         let evals = plan.evals().map(|eval| {
