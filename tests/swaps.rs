@@ -38,10 +38,7 @@ fn every_axis_of_the_ablations_changes_the_weights() {
 #[test]
 fn every_axis_of_the_ablations_is_documented() {
     for (kind, options) in [
-        (
-            "captions",
-            "mode templates_used full_templates_used guards min share full_source full_below balanced pairs",
-        ),
+        ("captions", "mode templates_used full_templates_used guards min share full_source full_below balanced pairs"),
         ("pairs", "k"),
         ("batch", "size"),
         ("train", "noise temperature lr front_layers loss keep turn"),
