@@ -1,4 +1,4 @@
-//! What is in a shard.
+//! What a shard holds.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,26 +10,26 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use stage_shards::{CaptionSource, Rules, Samples};
 
-/// Members of captions in JSON that are looked at to find the field.
-const JSON_LOOKED_AT: usize = 20;
-/// Fields that data sets keep captions in, the likeliest first.
+/// JSON members that are read to find the field with the captions.
+const JSON_READ: usize = 20;
+/// Fields in which datasets keep captions, the most likely first.
 const FIELDS: [&str; 6] = ["caption", "captions", "text", "texts", "sentences", "sentence"];
 
-/// What is in a shard, as the stage `shards` would read it.
+/// What a shard holds, as the stage `shards` would read it.
 #[derive(Debug, Clone, Serialize)]
 pub struct ShardInfo {
     pub path: PathBuf,
     pub bytes: u64,
     /// Members by extension.
     pub extensions: BTreeMap<String, usize>,
-    /// `captions` of the stage `shards`, as it should be.
+    /// The value that the option `captions` of the stage `shards` needs.
     pub captions: Option<String>,
     /// Samples, usable or not.
     pub samples: u32,
     pub usable: usize,
-    /// Captions of the usable ones, in all.
+    /// Captions of all usable samples.
     pub captions_in_all: usize,
-    /// Bytes of the pictures of the usable ones.
+    /// Bytes of the pictures of all usable samples.
     pub picture_bytes: u64,
     /// Width and height of the smallest and of the largest picture.
     pub smallest: Option<(u32, u32)>,
@@ -43,10 +43,10 @@ pub struct ShardInfo {
 }
 
 impl ShardInfo {
-    /// Reads a shard whole.
+    /// Reads a whole shard.
     ///
     /// # Errors
-    /// When it cannot be opened; what is wrong inside is in the result.
+    /// The file cannot be opened. Damage inside is part of the result.
     pub fn read(path: &Path) -> Result<Self> {
         let (extensions, json_field) = members(path)?;
         let source = match (extensions.contains_key("txt"), json_field) {
@@ -99,7 +99,12 @@ impl ShardInfo {
         Ok(())
     }
 
-    /// Notes the size that the header of a picture gives.
+    /// Mean size of a picture in bytes.
+    pub fn mean_picture_bytes(&self) -> u64 {
+        self.picture_bytes / (self.usable as u64).max(1)
+    }
+
+    /// Takes the size from the header of a picture.
     fn picture(&mut self, bytes: &[u8]) {
         let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format();
         let Some(size) = reader.ok().and_then(|reader| reader.into_dimensions().ok()) else { return };
@@ -113,7 +118,7 @@ impl ShardInfo {
     }
 }
 
-/// As `captions` of the stage `shards` is written.
+/// A source as the option `captions` is written.
 fn word(source: &CaptionSource) -> String {
     match source {
         CaptionSource::Txt => "txt".into(),
@@ -122,14 +127,14 @@ fn word(source: &CaptionSource) -> String {
     }
 }
 
-/// Members by extension, and the field of the JSON members that holds captions. What is
-/// wrong with the tar is found again, and told, by who reads its samples.
+/// Counts members by extension and finds the field of the JSON members that holds captions. A damaged tar ends the
+/// list early; reading the samples reports the damage.
 fn members(path: &Path) -> Result<(BTreeMap<String, usize>, Option<String>)> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 20, file));
     let mut extensions: BTreeMap<String, usize> = BTreeMap::new();
     let mut fields: BTreeMap<String, usize> = BTreeMap::new();
-    let mut looked_at = 0;
+    let mut json_members = 0;
     for entry in archive.entries().with_context(|| path.display().to_string())? {
         let Ok(mut entry) = entry else { break };
         let path = entry.path_bytes().into_owned();
@@ -139,8 +144,8 @@ fn members(path: &Path) -> Result<(BTreeMap<String, usize>, Option<String>)> {
             continue;
         };
         *extensions.entry(extension.to_lowercase()).or_default() += 1;
-        if extension.eq_ignore_ascii_case("json") && looked_at < JSON_LOOKED_AT {
-            looked_at += 1;
+        if extension.eq_ignore_ascii_case("json") && json_members < JSON_READ {
+            json_members += 1;
             let mut text = String::new();
             if entry.by_ref().take(1 << 20).read_to_string(&mut text).is_ok() {
                 for field in text_fields(&text) {
@@ -154,7 +159,7 @@ fn members(path: &Path) -> Result<(BTreeMap<String, usize>, Option<String>)> {
     Ok((extensions, known.or(commonest)))
 }
 
-/// Fields with a text or a list of texts.
+/// The fields that hold a text or a list of texts.
 fn text_fields(json: &str) -> Vec<String> {
     let Ok(serde_json::Value::Object(object)) = serde_json::from_str(json) else { return Vec::new() };
     let is_text = |value: &serde_json::Value| {

@@ -1,6 +1,7 @@
-//! What is in a checkpoint folder.
+//! What a checkpoint holds.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -8,23 +9,39 @@ use clip::checkpoint::{Format, Tower};
 use clip::{Checkpoint, Preprocess, Tokenizer};
 use serde::Serialize;
 
-/// The file that the stage `encode` takes for an image encoder in ONNX.
+/// The file that the stage `encode` uses as an ONNX image encoder.
 const ONNX: &str = "vision_model.onnx";
 
-/// A checkpoint folder.
+/// Why a part of a checkpoint cannot be read.
+#[derive(Debug, Clone, Serialize)]
+pub struct Unreadable(String);
+
+impl Unreadable {
+    fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A checkpoint.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckpointInfo {
     pub path: PathBuf,
-    /// Whose layout it has: that of a class of transformers, or open_clip's.
+    /// Its layout: that of a class of transformers, or open_clip's.
     pub layout: String,
     pub text: Option<TowerInfo>,
     pub vision: Option<TowerInfo>,
-    /// Size of vision_model.onnx, if it is there.
+    /// Size of vision_model.onnx in bytes, if the file exists.
     pub onnx_bytes: Option<u64>,
-    /// Width and height that pictures are brought to, or why that is not known.
-    pub picture: Result<(usize, usize), String>,
-    /// Tokens of the tokenizer, or why there is none.
-    pub vocabulary: Result<usize, String>,
+    /// Width and height of the pictures that preprocessing makes, in pixels.
+    pub picture: Result<(usize, usize), Unreadable>,
+    /// Number of tokens of the tokenizer.
+    pub vocabulary: Result<usize, Unreadable>,
 }
 
 /// One tower.
@@ -44,14 +61,14 @@ pub struct TowerInfo {
 }
 
 impl CheckpointInfo {
-    /// Whether a folder looks like one.
+    /// True if a folder has a file of a checkpoint.
     pub fn is_one(path: &Path) -> bool {
         ["config.json", "open_clip_config.json", "model.safetensors", "open_clip_model.safetensors"]
             .iter()
             .any(|name| path.join(name).is_file())
     }
 
-    /// Opens a checkpoint, a folder or a file of weights, and checks its tensors.
+    /// Opens a checkpoint (a folder or a weights file) and checks its tensors.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
@@ -77,10 +94,10 @@ impl CheckpointInfo {
             tower(Tower::Vision, v.tensors(), shape)
         });
         let image_size = config.vision.as_ref().map(|vision| vision.image_size as u32);
-        // Of a file of weights, the folder that it lies in.
+        // For a weights file, this is its folder.
         let dir = checkpoint.dir();
-        let picture = Preprocess::open(dir, image_size).map(|p| p.size()).map_err(|e| e.to_string());
-        let vocabulary = Tokenizer::open(dir).map(|t| t.vocab_size()).map_err(|e| e.to_string());
+        let picture = Preprocess::open(dir, image_size).map(|p| p.size()).map_err(Unreadable::new);
+        let vocabulary = Tokenizer::open(dir).map(|t| t.vocab_size()).map_err(Unreadable::new);
         let projected = |is: bool| if is { "WithProjection" } else { "" };
         Ok(Self {
             path: path.to_owned(),
@@ -104,7 +121,7 @@ impl CheckpointInfo {
         })
     }
 
-    /// What the stage `encode` would take: `onnx`, `clip`, or neither.
+    /// The encoder that the stage `encode` would choose: `onnx`, `clip`, or none.
     pub fn encoder(&self) -> Option<&'static str> {
         match (self.onnx_bytes, &self.vision) {
             (Some(_), _) => Some("onnx"),

@@ -1,21 +1,24 @@
-//! What happened in the last seconds, from counters that start anew each epoch.
+//! Rates of the last seconds, computed from counters that restart in each epoch.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use pipeline_engine::{Live, Snapshot};
 
-/// What is called "now".
+/// The span of time that rates are taken over.
 const WINDOW: Duration = Duration::from_secs(3);
 
 /// A stage over the last seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rate {
-    /// Items a second.
+    /// Items per second.
     pub items: f64,
-    /// Shares of its workers' time, 0 to 1; what is missing to 1, the stage did not run.
+    /// Share of the workers' time spent on items, 0 to 1. If the three shares add up to less than 1, the stage did not
+    /// run for the rest.
     pub busy: f64,
+    /// Share spent waiting for input.
     pub wait_in: f64,
+    /// Share spent waiting for room in the next edge.
     pub wait_out: f64,
 }
 
@@ -30,7 +33,7 @@ struct Total {
 
 impl Total {
     fn of(now: &Snapshot) -> Self {
-        // Shares of time: a stage with four workers is busy when all four are.
+        // Averaged over workers: a stage with four workers is fully busy when all four are.
         let workers = now.workers.max(1) as f64;
         Self {
             items: now.items as f64,
@@ -50,19 +53,19 @@ impl Total {
     }
 }
 
-/// Follows a run.
+/// Follows a run and computes its rates.
 #[derive(Debug, Default)]
 pub struct Rates {
-    /// Of the epochs that are over, by stage.
+    /// Totals of the finished epochs, by stage.
     past: Vec<Total>,
     epoch: u32,
     newest: Vec<Total>,
-    seen: VecDeque<(Duration, Vec<Total>)>,
+    history: VecDeque<(Duration, Vec<Total>)>,
 }
 
 impl Rates {
-    /// Looks at the run; returns a rate for each stage.
-    pub fn look(&mut self, live: &Live) -> Vec<Rate> {
+    /// Takes over the newest counters; returns a rate for each stage.
+    pub fn update(&mut self, live: &Live) -> Vec<Rate> {
         let count = live.stages.len();
         self.past.resize(count, Total::default());
         self.newest.resize(count, Total::default());
@@ -78,10 +81,10 @@ impl Rates {
             }
         }
         let totals: Vec<Total> = self.past.iter().zip(&self.newest).map(|(past, newest)| past.plus(*newest)).collect();
-        while self.seen.len() > 1 && self.seen[1].0 + WINDOW <= live.elapsed {
-            self.seen.pop_front();
+        while self.history.len() > 1 && self.history[1].0 + WINDOW <= live.elapsed {
+            self.history.pop_front();
         }
-        let rates = match self.seen.front() {
+        let rates = match self.history.front() {
             Some((then, old)) if live.elapsed > *then => {
                 let time = (live.elapsed - *then).as_secs_f64();
                 let rate = |(new, old): (&Total, &Total)| Rate {
@@ -94,11 +97,11 @@ impl Rates {
             }
             _ => vec![Rate::default(); count],
         };
-        self.seen.push_back((live.elapsed, totals));
+        self.history.push_back((live.elapsed, totals));
         rates
     }
 
-    /// The stage that sets the pace: the busiest, if any works at all.
+    /// The place of the stage that limits the pipeline: the busiest one, if any works at all.
     pub fn limiting(rates: &[Rate]) -> Option<usize> {
         let busiest = rates.iter().enumerate().max_by(|(_, a), (_, b)| a.busy.total_cmp(&b.busy));
         busiest.filter(|(_, rate)| rate.busy > 0.02).map(|(place, _)| place)

@@ -1,80 +1,84 @@
 //! `pipeline sweep`
 
+mod child;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use pipeline_engine::{Config, Measurement, RunError, check, write_atomically};
+use pipeline_engine::files::write_atomically;
+use pipeline_engine::{Config, Measurement, RunError, check};
 
 use super::{Context, Failure};
 use crate::progress::Mode;
 use crate::sweep::{Outcome, Planned, Row, Sweep, csv, markdown, plot, rows};
-use crate::{exit, log, show};
+use crate::{exit, log, print, text};
+use child::Child;
 
 /// Run a grid of settings with several seeds; one table and plots at the end.
 ///
-/// Every run has its own folder in the sweep's `dir`. What is whole there is kept,
-/// what was interrupted goes on from its checkpoint: repeat the command to go on.
+/// Every run has its own folder in the sweep's `dir`. Finished runs are kept, interrupted
+/// ones continue from their checkpoint: repeat the command to continue a sweep.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  pipeline sweep sweep.toml --list      # what is done and what is to do
-  pipeline sweep sweep.toml             # the same again goes on")]
+  pipeline sweep sweep.toml --list      # which runs are done
+  pipeline sweep sweep.toml             # repeat to continue")]
 pub struct Arguments {
     /// The sweep: base, dir, seeds, [grid], [[case]]; see docs/benchmarks.md.
     file: PathBuf,
-    /// Only list the runs and what is left to do.
+    /// Only list the runs, and which of them are done.
     #[arg(long)]
     list: bool,
-    /// Only make the table and the plots of the runs that are whole.
+    /// Only make the table and the plots of the finished runs.
     #[arg(long, conflicts_with = "list")]
     table: bool,
 }
 
-/// The settings a run was made with, beside its folder.
+/// Ending of the file with a run's settings, beside its folder.
 const SETTINGS: &str = "toml";
 
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let sweep = Sweep::read(&self.file)?;
         let runs = sweep.runs();
-        // Every fault before the first run.
+        // All faults are reported before the first run starts.
         for run in &runs {
             self.check(&sweep, run, context)?;
         }
         if self.list {
             for run in &runs {
-                let state = if whole(&sweep.dir, run) { "done" } else { "to do" };
-                show::say(&format!("{state:<6} {}\n", run.name));
+                let state = if finished(&sweep.dir, run) { "done" } else { "to do" };
+                print::stdout(&format!("{state:<6} {}\n", run.name));
             }
             return Ok(());
         }
-        std::fs::create_dir_all(&sweep.dir).with_context(|| format!("cannot make {}", sweep.dir.display()))?;
-        let child = signals::Child::default();
+        std::fs::create_dir_all(&sweep.dir).with_context(|| format!("cannot create {}", sweep.dir.display()))?;
+        let child = Child::default();
         for (index, run) in runs.iter().enumerate().filter(|_| !self.table) {
-            if whole(&sweep.dir, run) {
+            if finished(&sweep.dir, run) {
                 continue;
             }
             if child.stopped() {
                 return self.interrupted();
             }
             if !context.quiet {
-                show::say(&format!("run {} of {}: {}\n", index + 1, runs.len(), run.name));
+                print::stdout(&format!("run {} of {}: {}\n", index + 1, runs.len(), run.name));
             }
             self.start(&sweep, run, context, &child)?;
         }
         self.report(&sweep, &runs)
     }
 
-    /// Checks the config of a run, and that what lies in its folder was made with the same settings.
+    /// Checks the config of a run, and that an existing folder of this run was made with the same settings.
     fn check(&self, sweep: &Sweep, run: &Planned, context: &Context) -> Result<(), Failure> {
         let config = Config::load(&sweep.base, &run.presets, &run.sets, &context.registry)?;
         let resolved = check(&config, &context.registry)?.resolved().to_owned();
         let path = settings(&sweep.dir, run);
         match std::fs::read_to_string(&path) {
             Ok(before) if before != resolved => Err(anyhow!(
-                "{} holds a run that was made with other settings than {} gives now (compare {}); \
-                 remove it, or give the sweep another `dir`",
+                "{} holds a run with other settings than {} asks for now (compare {}); delete it, or give the sweep \
+                 another `dir`",
                 sweep.dir.join(&run.name).display(),
                 self.file.display(),
                 path.display()
@@ -83,15 +87,16 @@ impl Arguments {
             Ok(_) => Ok(()),
             Err(_) if self.list || self.table => Ok(()),
             Err(_) => {
-                std::fs::create_dir_all(&sweep.dir).with_context(|| format!("cannot make {}", sweep.dir.display()))?;
+                std::fs::create_dir_all(&sweep.dir)
+                    .with_context(|| format!("cannot create {}", sweep.dir.display()))?;
                 Ok(write_atomically(&path, resolved.as_bytes())
                     .with_context(|| format!("cannot write {}", path.display()))?)
             }
         }
     }
 
-    /// A run is a process of its own: its memory is its own, and a failure leaves the sweep whole.
-    fn start(&self, sweep: &Sweep, run: &Planned, context: &Context, child: &signals::Child) -> Result<(), Failure> {
+    /// Runs a process for a run: its memory is freed at the end, and its failure does not end this program.
+    fn start(&self, sweep: &Sweep, run: &Planned, context: &Context, child: &Child) -> Result<(), Failure> {
         let program = std::env::current_exe().context("cannot find this program")?;
         let mut command = Command::new(program);
         command.arg("run").arg(&sweep.base).arg("--of-sweep");
@@ -103,8 +108,8 @@ impl Arguments {
         if sweep.dir.join(&run.name).join("pipeline.toml").exists() {
             command.arg("--resume");
         }
-        // While a run lasts one sees how it does, as of a run alone; of its end a sweep shows one
-        // line, and each run has its report.
+        // A run in progress is shown as a single run would be. Of its result the sweep prints one line; the rest is in
+        // the run's report.
         match Mode::pick(context.quiet, context.log, context.plain) {
             Mode::View => {}
             mode => {
@@ -122,37 +127,37 @@ impl Arguments {
                     let outcome = [Outcome { run: run.clone(), results }];
                     let line = |row: &Row| format!("  {} {:.1} %", row.name.1, 100.0 * row.mean());
                     let all: Vec<String> =
-                        rows(&outcome, &sweep.show).iter().filter(|row| row.name.2 == "all").map(line).collect();
-                    show::say(&format!("{}\n", all.join(",")));
+                        rows(&outcome, &sweep.show).iter().filter(|row| row.name.2 == metric::ALL).map(line).collect();
+                    print::stdout(&format!("{}\n", all.join(",")));
                 }
                 Ok(())
             }
             Some(code) if code == i32::from(exit::INTERRUPTED) => self.interrupted(),
-            _ => Err(anyhow!("run {} failed ({status}); repeat the command to go on from there", run.name).into()),
+            _ => Err(anyhow!("run {} failed ({status}); repeat the command to continue from there", run.name).into()),
         }
     }
 
     fn interrupted(&self) -> Result<(), Failure> {
-        log::notice(&format!("to go on: pipeline sweep {}", self.file.display()));
+        log::notice(&format!("to continue: pipeline sweep {}", self.file.display()));
         Err(RunError::Interrupted { checkpoint: None }.into())
     }
 
-    /// The table and the plots of what is whole.
+    /// Writes the table and the plots of the finished runs.
     fn report(&self, sweep: &Sweep, runs: &[Planned]) -> Result<(), Failure> {
         let mut outcomes = Vec::new();
-        for run in runs.iter().filter(|run| whole(&sweep.dir, run)) {
+        for run in runs.iter().filter(|run| finished(&sweep.dir, run)) {
             outcomes.push(Outcome { run: run.clone(), results: results(&sweep.dir, run)? });
         }
         let rows = rows(&outcomes, &sweep.show);
         let command = format!("pipeline sweep {}", self.file.display());
-        let mut text = format!(
+        let mut page = format!(
             "{} of {} runs, made with `{command}`. Scores in percent, mean ± standard deviation over seeds.\n\n{}",
             outcomes.len(),
             runs.len(),
             markdown(&rows)
         );
         let folder = sweep.results();
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let write = |name: &str, text: &str| -> anyhow::Result<()> {
             let path = folder.join(name);
             write_atomically(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
@@ -165,12 +170,12 @@ impl Arguments {
             let parts = [name.0.as_str(), name.1.as_str(), name.2.as_str()].join("-");
             let file: String = parts.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();
             write(&format!("{file}.svg"), &plot(&of))?;
-            text += &format!("\n![{parts}]({file}.svg)\n");
+            page += &format!("\n![{parts}]({file}.svg)\n");
         }
-        write("sweep.md", &text)?;
+        write("sweep.md", &page)?;
         write("sweep.csv", &csv(&outcomes))?;
-        show::say(&format!(
-            "\n{}\nin {}: sweep.md, sweep.csv, a plot a measurement\n",
+        print::stdout(&format!(
+            "\n{}\nin {}: sweep.md, sweep.csv, a plot for each measurement\n",
             markdown(&rows),
             folder.display()
         ));
@@ -182,9 +187,9 @@ fn settings(dir: &Path, run: &Planned) -> PathBuf {
     dir.join(format!("{}.{SETTINGS}", run.name))
 }
 
-/// Whether a run is over: the report is the last thing it writes. One that was interrupted may have
-/// a report too, but no export.
-fn whole(dir: &Path, run: &Planned) -> bool {
+/// True if a run is finished: the report is the last file it writes. An interrupted run may have a report too, but no
+/// export.
+fn finished(dir: &Path, run: &Planned) -> bool {
     let has = |name: &str| dir.join(&run.name).join(name).exists();
     has("report.html") && (has("export") || !has("checkpoints"))
 }
@@ -193,98 +198,7 @@ fn results(dir: &Path, run: &Planned) -> anyhow::Result<Vec<Measurement>> {
     let path = dir.join(&run.name).join("results.jsonl");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let read = |(index, line): (usize, &str)| {
-        serde_json::from_str(line).with_context(|| format!("{}:{} is no measurement", path.display(), index + 1))
+        serde_json::from_str(line).with_context(|| format!("{}:{} is not a measurement", path.display(), index + 1))
     };
     text.lines().enumerate().filter(|(_, line)| !line.is_empty()).map(read).collect()
-}
-
-/// Signals while a run is a process of its own.
-#[cfg(unix)]
-mod signals {
-    use std::io;
-    use std::process::{Command, ExitStatus};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
-
-    use rustix::process::{Pid, Signal, kill_process};
-    use tokio::signal::unix::{SignalKind, signal};
-
-    /// The run that goes on. A Ctrl-C reaches it from the terminal, and it finishes its step and saves;
-    /// this program waits for that. A SIGTERM is sent to this program alone, which hands it on.
-    #[derive(Default)]
-    pub struct Child {
-        state: Arc<State>,
-        listening: std::cell::Cell<bool>,
-    }
-
-    #[derive(Default)]
-    struct State {
-        /// 0: none.
-        pid: AtomicI32,
-        stopped: AtomicBool,
-    }
-
-    impl Child {
-        /// Whether somebody wants the sweep to end.
-        pub fn stopped(&self) -> bool {
-            self.state.stopped.load(SeqCst)
-        }
-
-        /// Starts a run and waits for its end.
-        pub fn run(&self, command: &mut Command) -> io::Result<ExitStatus> {
-            if !self.listening.replace(true) {
-                listen(self.state.clone())?;
-            }
-            let mut child = command.spawn()?;
-            self.state.pid.store(child.id().cast_signed(), SeqCst);
-            let status = child.wait();
-            self.state.pid.store(0, SeqCst);
-            status
-        }
-    }
-
-    fn listen(state: Arc<State>) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            runtime.block_on(async {
-                let (Ok(mut interrupt), Ok(mut terminate)) =
-                    (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-                else {
-                    return;
-                };
-                loop {
-                    let hand_on = tokio::select! {
-                        _ = interrupt.recv() => false,
-                        _ = terminate.recv() => true,
-                    };
-                    state.stopped.store(true, SeqCst);
-                    if let (true, Some(pid)) = (hand_on, Pid::from_raw(state.pid.load(SeqCst))) {
-                        // It may have ended just now.
-                        let _ = kill_process(pid, Signal::TERM);
-                    }
-                }
-            });
-        })?;
-        Ok(())
-    }
-}
-
-#[cfg(not(unix))]
-mod signals {
-    use std::io;
-    use std::process::{Command, ExitStatus};
-
-    /// The run that goes on.
-    #[derive(Default)]
-    pub struct Child;
-
-    impl Child {
-        pub fn stopped(&self) -> bool {
-            false
-        }
-
-        pub fn run(&self, command: &mut Command) -> io::Result<ExitStatus> {
-            command.status()
-        }
-    }
 }

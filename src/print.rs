@@ -1,20 +1,30 @@
-//! What people read in a terminal.
+//! What the commands print on a terminal: scores, tables of stages, faults.
 
 use std::fmt::Write;
 use std::io::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use items::metric;
 use pipeline_engine::{Diagnostic, Measurement, Origin, Phase, Plan, StageReport, Summary};
 
-/// Writes to standard output. Who reads it may go away (`| head`): a run goes on all the same.
-pub fn say(text: &str) {
+use crate::text;
+
+/// Writes to standard output. A reader that goes away (`| head`) does not end the run.
+pub fn stdout(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// `shards → decode → …`
+pub use stdout as say;
+
+/// The stages of a plan: `shards → decode → …`
 pub fn chain(plan: &Plan) -> String {
     plan.stages().map(|stage| stage.kind).collect::<Vec<_>>().join(" → ")
+}
+
+/// What a config sets without effect, one line each.
+pub fn notes(plan: &Plan) -> String {
+    plan.notes().iter().map(|note| format!("note: {note}\n")).collect()
 }
 
 /// All faults of a config, each with its line.
@@ -41,11 +51,16 @@ pub fn faults(faults: &[Diagnostic]) -> String {
         text.push_str(&renderer.render(&[group]));
         text.push_str("\n\n");
     }
-    let _ = write!(text, "{} fault{}, nothing was run", faults.len(), if faults.len() == 1 { "" } else { "s" });
+    let _ = write!(text, "{}, nothing was run", text::count(faults.len(), "fault"));
     text
 }
 
-/// Measurements, one a line.
+/// The name of a measurement: `demo-mcq accuracy (negative)`.
+pub fn name(m: &Measurement) -> String {
+    text::measurement(&m.eval, &m.metric, &m.part)
+}
+
+/// Measurements, one per line.
 pub fn scores(all: &[Measurement]) -> String {
     let mut text = String::new();
     for m in all {
@@ -60,11 +75,6 @@ pub fn scores(all: &[Measurement]) -> String {
     text
 }
 
-/// Eval, metric and part of a measurement.
-pub fn name(m: &Measurement) -> String {
-    if m.part == "all" { format!("{} {}", m.eval, m.metric) } else { format!("{} {} ({})", m.eval, m.metric, m.part) }
-}
-
 fn value(m: &Measurement) -> String {
     match (m.low, m.high) {
         (Some(low), Some(high)) => {
@@ -74,7 +84,7 @@ fn value(m: &Measurement) -> String {
     }
 }
 
-/// What each stage did in an epoch; the limiting one is marked.
+/// A row for each stage of an epoch, with the limiting stage marked, and what the stages counted.
 pub fn stage_table(stages: &[StageReport]) -> String {
     let mut text = format!(
         "  {:<10} {:>7} {:>9} {:>10} {:>9} {:>9} {:>9} {:>9}\n",
@@ -105,8 +115,8 @@ pub fn stage_table(stages: &[StageReport]) -> String {
         if !notes.is_empty() {
             let _ = writeln!(text, "  {}: {}", s.kind, notes.join(", "));
         }
-        if let Some(texts) = s.notes.get("texts").filter(|_| s.busy_s > 0.0) {
-            let _ = writeln!(text, "  {}: {:.0} texts a second of its own time", s.kind, *texts as f64 / s.busy_s);
+        if let Some(texts) = s.notes.get(metric::TEXTS).filter(|_| s.busy_s > 0.0) {
+            let _ = writeln!(text, "  {}: {:.0} texts per second of its own time", s.kind, *texts as f64 / s.busy_s);
         }
     }
     if let Some(last) = stages.last() {
@@ -122,9 +132,9 @@ pub fn stage_table(stages: &[StageReport]) -> String {
     text
 }
 
-/// Where the scores stood before and where they stand after.
+/// All scores before and after training, what was skipped, and where the run is.
 pub fn summary(summary: &Summary) -> String {
-    // A run that was resumed for more epochs has ended before; only its last end counts.
+    // A run that was resumed for more epochs has several ends; only the last one counts.
     let end = summary.measurements.iter().map(|m| m.epoch).max().unwrap_or(0);
     let of = |phase: Phase| {
         let wanted = move |m: &&Measurement| m.phase == phase && (phase == Phase::Before || m.epoch == end);
