@@ -67,7 +67,6 @@ pub fn batch(count: usize, roles: &[Role], epoch: u32, step: u64, draw: Draw) ->
     Tokens {
         batch: Batch { epoch, step, items: (0..count).map(item).collect(), dim: DIM, features: features.into() },
         roles: roles.into(),
-        texts: vec!["a toy".to_owned(); lens.len()],
         ids,
         lens,
     }
