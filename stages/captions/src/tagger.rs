@@ -43,6 +43,13 @@ pub struct Noun {
     pub concept: Option<Concept>,
 }
 
+impl Noun {
+    /// Whether it is a thing that a photo can show and that can be missing from a photo.
+    pub fn is_thing(&self) -> bool {
+        self.concept.as_ref().is_some_and(|concept| concept.concrete) && !usage::is_no_object(&self.lemma)
+    }
+}
+
 /// What is known of one caption.
 #[derive(Clone, Debug, Default)]
 pub struct Analysis {
@@ -59,6 +66,11 @@ pub struct Analysis {
 }
 
 impl Analysis {
+    /// The nouns that are things.
+    pub fn things(&self) -> impl Iterator<Item = &Noun> {
+        self.nouns.iter().filter(|noun| noun.is_thing())
+    }
+
     /// Whether a word of the caption may be a form of the lemma or, if `implied`
     /// counts, implies it.
     pub fn says(&self, lemma: &str, implied: bool) -> bool {
