@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clip::{ClipConfig, Layout, TextConfig, TextTower};
+use items::{Batch, BatchItem, Role, Tokens};
 use pipeline_engine::rng::Draw;
 use rand::RngExt;
-use items::{Batch, BatchItem, Role, Tokens};
 use stage_train::loss::tng::Tng;
 use stage_train::optimizer::Settings;
 use stage_train::trainer::{Step, Trainer};

@@ -31,7 +31,7 @@ pub struct Progress {
     pub position: Position,
     /// Sums over the steps of the unfinished epoch, by name.
     pub losses: BTreeMap<String, f64>,
-    /// Steps of the unfinished epoch whose loss was not finite and that were left out.
+    /// Steps of the unfinished epoch that were skipped because their loss or gradient was not finite.
     pub left_out: u64,
 }
 

@@ -22,8 +22,8 @@ pub enum TrainError {
          image, or the loss does not name this role in `needs` and `reads`"
     )]
     Role(Role),
-    /// A loss asks for the tower of the start without having said so.
-    #[error("the loss asks for the tower as it was before training, but does not say so in `needs`")]
+    /// A loss asks for the tower before training without having said so.
+    #[error("the loss asks for the text tower before training, but does not say so in `needs`")]
     NoStart,
     /// A loss without terms, or one that does not depend on the texts.
     #[error("the loss {0}, so nothing can be learned from it")]
@@ -58,7 +58,7 @@ pub enum TrainError {
     #[error(
         "{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}; the weights are as they were before \
          this step. {checkpoint}. All its samples are in not-finite.jsonl. A lower train.lr, or \
-         train.clip_norm = 1.0, may help; train.on_not_finite = \"skip\" leaves such steps out"
+         train.clip_norm = 1.0, may help; train.on_not_finite = \"skip\" skips such steps"
     )]
     NotFinite {
         /// `the loss` or `the norm of the gradient`.
@@ -127,7 +127,7 @@ pub enum TrainError {
         checkpoint: String,
     },
     /// The device failed.
-    #[error("the device failed: {0}; once it works again, go on with --resume")]
+    #[error("the device failed: {0}; once it works again, continue with --resume")]
     Device(String),
     /// The model.
     #[error(transparent)]

@@ -33,7 +33,7 @@ fn value(term: &Term) -> f64 {
 #[test]
 fn tng_matches_pytorch() {
     if !Path::new(GOLDEN).exists() {
-        println!("skipped: there is no {GOLDEN}");
+        println!("skipped: {GOLDEN} does not exist");
         return;
     }
     for (count, width) in [(1, 8), (4, 16), (8, 64), (128, 512)] {

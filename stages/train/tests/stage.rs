@@ -291,7 +291,7 @@ fn a_loss_that_is_not_finite_is_reported_in_full() {
 }
 
 #[test]
-fn a_step_that_is_not_finite_can_be_left_out() {
+fn a_step_that_is_not_finite_can_be_skipped() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (toy, train) = ("poison = 1\npoisoned = 1", "on_not_finite = \"skip\"\ncheckpoint_steps = 1\nkeep = 20");
     run(whole.path(), false, toy, train, 0).unwrap();
@@ -310,7 +310,7 @@ fn a_step_that_is_not_finite_can_be_left_out() {
     };
     assert_eq!(loss(whole.path())[0]["n"], 3, "the mean is over the steps that were made");
 
-    // When the run is resumed after such a step, the count of what was left out is not lost.
+    // When the run is resumed after such a step, the count of skipped steps is not lost.
     run(cut.path(), false, toy, train, 3).unwrap_err();
     let later = ["e0002-s000000", "e0002-s000001", "e0001-s000003"];
     later.iter().for_each(|name| drop(std::fs::remove_dir_all(cut.path().join("run/checkpoints").join(name))));
@@ -349,7 +349,7 @@ fn check_finds_what_the_tower_and_the_device_cannot_do_at_once() {
     config.text.as_mut().unwrap().projection_dim = 16;
     tensors.remove("text_projection.weight");
     let dir = tempfile::tempdir().unwrap();
-    Checkpoint::create(&dir.path().join("start"), &config, &tensors, Precision::F32).unwrap();
+    Checkpoint::create(dir.path().join("start"), &config, &tensors, Precision::F32).unwrap();
     let found = faults(dir.path(), "", "");
     assert!(found.iter().any(|f| f.contains("no text_projection.weight")), "{found:?}");
 }

@@ -29,8 +29,8 @@ options! {
     ///   the present one, as the tower saw them before training. "no cat" minus "no dog" has to point
     ///   from "a cat" to "a dog". Without it a tower tends to forget what is denied instead of
     ///   turning away from it: "no cat" and "no dog" become the same, where the term `twin` has
-    ///   almost no gradient any more. Where a pair is about one thing only, the mean over the
-    ///   distinct things of the batch stands for the other.
+    ///   almost no gradient. Where a pair is about one thing only, the mean over the distinct things
+    ///   of the batch replaces the other.
     pub struct Contrast {
         /// Cosines of captions and images are divided by this.
         temperature: f64 = 0.07, 0.001..=100.0;
@@ -170,12 +170,14 @@ fn columns(own: &Tensor<2>, places: Vec<usize>) -> Tensor<2> {
 }
 
 /// From the feature of each absent thing to that of the present one, `[B P, D]` for P pairs per
-/// image. The mean over all things stands for a thing that is not there.
+/// image. The mean over all things replaces a missing one.
 fn directions(things: &Phrases, device: &Device) -> Tensor<2> {
     let mean = things.mean();
     let features: Vec<&[f32]> = things.each().map(|feature| feature.unwrap_or(&mean)).collect();
-    let directions: Vec<f32> =
-        features.chunks(2).flat_map(|two| two[0].iter().zip(two[1]).map(|(present, absent)| present - absent)).collect();
+    let directions: Vec<f32> = features
+        .chunks(2)
+        .flat_map(|two| two[0].iter().zip(two[1]).map(|(present, absent)| present - absent))
+        .collect();
     Tensor::from_data(TensorData::new(directions, [features.len() / 2, things.width()]), device)
 }
 
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thing_that_is_not_there_is_replaced_by_the_mean() {
+    fn a_missing_thing_is_replaced_by_the_mean() {
         let things = Phrases::new(2, vec![1.0, 0.0, 0.0, 1.0], vec![Some(0), Some(1), Some(1), None]);
         let directions: Vec<f32> = directions(&things, &Device::flex()).into_data().try_to_vec().unwrap();
         assert_eq!(directions, [1.0, -1.0, -0.5, 0.5]);
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tower_of_the_start_is_asked_for_only_when_a_term_uses_it() {
+    fn the_tower_before_training_is_needed_only_when_a_term_uses_it() {
         let start = |keep, turn| Contrast { keep, turn, ..CONTRAST }.needs().start;
         assert!(start(0.1, 0.0) && start(0.0, 0.1) && !start(0.0, 0.0));
     }

@@ -38,8 +38,8 @@ pub trait Loss: std::fmt::Debug + Send + Sync {
     /// trainer with the texts of each batch.
     fn needs(&self) -> Needs;
 
-    /// Whether it reads texts with this role as the trained tower sees them. Other texts do not
-    /// go through that tower, which saves their cost.
+    /// Returns true for the texts that it reads as the trained tower sees them. Other texts do not go
+    /// through that tower, which saves their cost.
     fn reads(&self, role: Role) -> bool;
 
     /// Its terms for one step: functions of the features in `step`, in an order that does not
@@ -71,7 +71,7 @@ pub fn total(terms: &[Term]) -> Option<Tensor<1>> {
 pub struct Needs {
     /// Texts of each image.
     pub texts: Vec<TextNeed>,
-    /// Whether it compares features with those of the tower as it was before training, see
+    /// True if it compares features with those of the tower before training, see
     /// [`StepView::start`]. That tower stays on the device then.
     pub start: bool,
 }

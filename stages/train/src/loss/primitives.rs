@@ -96,7 +96,7 @@ mod tests {
         for (feature, of) in features.chunks(width).zip(of.chunks(width)) {
             let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
             assert!((dot(of, of) - 1.0).abs() < 1e-5);
-            // In so many dimensions, what is added is nearly at right angles.
+            // In 512 dimensions, a random vector is nearly at right angles to the feature.
             let expected = 1.0 / (1.0f32 + 0.25).sqrt();
             assert!((dot(feature, of) - expected).abs() < 0.05, "{}", dot(feature, of));
         }

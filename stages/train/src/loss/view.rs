@@ -24,18 +24,18 @@ pub struct StepView<'a> {
 }
 
 impl<'a> StepView<'a> {
-    /// A step without the tower of the start.
+    /// A step without the tower before training.
     pub fn new(texts: RoleTexts, images: Images<'a>, same: &'a [u32], draw: Draw) -> Self {
         Self { texts, images, same, draw, start: None }
     }
 
-    /// The same step with the tower of the start.
+    /// The same step with the tower before training.
     #[must_use]
     pub fn with_start(self, start: Option<&'a dyn StartTower>) -> Self {
         Self { start, ..self }
     }
 
-    /// The tower as it was before training.
+    /// The tower before training.
     ///
     /// # Errors
     /// [`TrainError::NoStart`] when the loss did not ask for it in [`Needs`](super::Needs).
@@ -166,8 +166,8 @@ impl<'a> Images<'a> {
     }
 }
 
-/// The tower as it was before training. It sees every text of the batch, those too that the loss
-/// does not [read](super::Loss::reads), and embeds them when it is asked.
+/// The text tower before training. It embeds any text of the batch when it is asked, also those that
+/// the loss does not [read](super::Loss::reads).
 pub trait StartTower {
     /// The features of the text with this role, `[B, D]`, without gradient.
     ///
@@ -253,10 +253,9 @@ mod tests {
     #[test]
     fn a_role_that_is_not_there_is_an_error() {
         let texts = RoleTexts::new(vec![Role::True(0), Role::Full], tensor(&[1.0, 0.0, 0.0, 1.0], 2));
-        for error in [
-            texts.of(Role::Original).unwrap_err(),
-            texts.interleaved(&[Role::Full, Role::Original]).unwrap_err(),
-        ] {
+        for error in
+            [texts.of(Role::Original).unwrap_err(), texts.interleaved(&[Role::Full, Role::Original]).unwrap_err()]
+        {
             assert!(matches!(error, TrainError::Role(Role::Original)), "{error}");
         }
         let error = texts.pairs(Role::True, Role::False).unwrap_err();

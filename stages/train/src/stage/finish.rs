@@ -34,9 +34,10 @@ impl Training {
     /// All options with their values, those of the loss as `contrast.keep`.
     fn card_options(&self) -> Vec<(String, String)> {
         let own = self.options.resolved().into_iter().map(|(name, value)| (name.to_owned(), value));
-        let parts = self.options.tables().into_iter().flat_map(|(part, values)| {
-            values.into_iter().map(move |(name, value)| (format!("{part}.{name}"), value))
-        });
+        let parts =
+            self.options.tables().into_iter().flat_map(|(part, values)| {
+                values.into_iter().map(move |(name, value)| (format!("{part}.{name}"), value))
+            });
         own.chain(parts).collect()
     }
 }

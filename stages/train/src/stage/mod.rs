@@ -1,7 +1,7 @@
 //! `kind = "train"`: the trainer in a pipeline.
 //!
 //! - `options` are the options, `verify` what `check` says about them, `build` makes the stage.
-//! - `step` makes a step and keeps count; a step that is not finite ends the run or is left out.
+//! - `step` makes a step and keeps count; a step that is not finite ends the run or is skipped.
 //! - `epoch` writes the loss of an epoch, `finish` exports the result, `log` says how it goes.
 
 use std::any::Any;

@@ -1,7 +1,7 @@
 //! Options of the stage.
 
 use clip::Layout;
-use items::Products;
+use model::Products;
 use pipeline_engine::{Chosen, Moved, choice, options};
 
 use crate::loss::Loss;
@@ -25,7 +25,7 @@ choice! {
     pub enum OnNotFinite {
         /// The run ends.
         Stop = "stop",
-        /// The step is left out and written to a file.
+        /// The step is skipped and written to a file.
         Skip = "skip",
     }
 }
@@ -62,7 +62,7 @@ options! {
         checkpoint_minutes: f64 = 10.0, 0.0..=1e6 => free;
         /// How many checkpoints are kept.
         keep: usize = 2, 1..=1_000_000 => free;
-        /// A step whose loss or gradient is NaN or infinite ends the run ("stop"), or is left out
+        /// A step whose loss or gradient is NaN or infinite ends the run ("stop"), or is skipped
         /// ("skip"). Either way its samples are written to not-finite.jsonl.
         on_not_finite: OnNotFinite = OnNotFinite::Stop;
         /// How texts are laid out in memory: "padded", "packed", or "tree", which computes a beginning

@@ -65,7 +65,9 @@ impl Training {
         }
         let keys = first_keys(tokens);
         if self.options.on_not_finite == OnNotFinite::Skip {
-            tracing::warn!("{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}: it is left out");
+            tracing::warn!(
+                "{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}: the step is skipped"
+            );
             pass.meter.note(metric::STEPS_NOT_FINITE, 1);
             return Ok(());
         }

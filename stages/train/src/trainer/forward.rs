@@ -1,8 +1,8 @@
 //! How texts go through a tower: in which layout, and how many at once.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use clip::text::{TextTower, TokenRows};
 use clip::Layout;
+use clip::text::{TextTower, TokenRows};
 
 use super::texts::Texts;
 use crate::error::TrainError;

@@ -1,7 +1,7 @@
 //! One training step: texts and image features in, better weights out. Knows nothing of pipelines.
 //!
 //! - `texts` picks texts by role, `forward` sends them through a tower in chunks.
-//! - `start` is the tower as it was before training, for losses that compare with it.
+//! - `start` is the tower before training, for losses that compare with it.
 //! - `gradients` sums gradients and copies them to the host, `weights` updates weights there and
 //!   brings them back to the device.
 
@@ -35,11 +35,14 @@ use start::Start;
 use texts::Texts;
 use weights::{Weights, leaf};
 
+/// Values with their names in logs and results.
+pub type Losses = Vec<(&'static str, f64)>;
+
 /// What a step did.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The loss, named `all`, then its terms as they were before weighting.
-    pub losses: Vec<(&'static str, f64)>,
+    pub losses: Losses,
     /// The norm of the gradient.
     pub norm: f64,
     /// Time for features and loss.
@@ -70,7 +73,7 @@ impl<E: Into<TrainError>> From<E> for NoStep {
 pub struct Trainer {
     /// On the device, but for the token embedding, see [`Weights::upload`].
     tower: TextTower,
-    /// The tower of the start, if the loss compares with it.
+    /// The tower before training, if the loss compares with it.
     start: Option<TextTower>,
     weights: Weights,
     loss: Arc<dyn Loss>,
@@ -202,7 +205,7 @@ impl Trainer {
         roles: Vec<Role>,
         features: Tensor<2>,
         draw: Draw,
-    ) -> Result<(Tensor<1>, Vec<(&'static str, f64)>), NoStep> {
+    ) -> Result<(Tensor<1>, Losses), NoStep> {
         let start = self.start.as_ref().map(|tower| Start { tower, tokens, forward: &self.forward });
         let images = Images::new(&tokens.batch.features, tokens.batch.dim, &self.device);
         let same: Vec<u32> = tokens.batch.items.iter().map(|item| item.image).collect();
@@ -213,7 +216,7 @@ impl Trainer {
         let values = [total.clone()].into_iter().chain(terms.iter().map(|term| term.value.clone())).collect();
         let values = read(Tensor::<1>::cat(values, 0).inner())?;
         let names = ["all"].into_iter().chain(terms.iter().map(|term| term.name));
-        let losses: Vec<(&'static str, f64)> = names.zip(values.into_iter().map(f64::from)).collect();
+        let losses: Losses = names.zip(values.into_iter().map(f64::from)).collect();
         if let Some((_, value)) = losses.iter().find(|(_, value)| !value.is_finite()) {
             return Err(NoStep::NotFinite("the loss", *value));
         }
@@ -255,7 +258,7 @@ impl Trainer {
     }
 }
 
-/// Whether a tower of this shape has so many blocks that the first `asked` can be trained alone.
+/// Checks that a tower of this shape has at least `asked` blocks, and that `asked` is not 0.
 ///
 /// # Errors
 /// [`TrainError::FrontLayers`].
@@ -298,8 +301,7 @@ mod tests {
             let mut trainer = Trainer::new(&tower(), loss, SETTINGS, Layout::Tree);
             let draw = || Draw::new(5, "test");
             let tokens = common::batch(6, &roles, 1, 0, draw());
-            let losses: Vec<f64> =
-                (0..20).map(|_| trainer.step(&tokens, 3e-3, draw()).unwrap().losses[0].1).collect();
+            let losses: Vec<f64> = (0..20).map(|_| trainer.step(&tokens, 3e-3, draw()).unwrap().losses[0].1).collect();
             assert!(losses[19] < 0.9 * losses[0], "{}: {losses:?}", part.name);
             assert_ne!(trainer.snapshot().tensors(), tower().tensors());
         }

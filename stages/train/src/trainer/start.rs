@@ -16,7 +16,7 @@ use crate::loss::{Phrases, StartTower};
 /// Tokens of an empty text: start and end.
 const EMPTY: usize = 2;
 
-/// The tower of the start with the texts of one batch.
+/// The tower before training, with the texts of one batch.
 pub(super) struct Start<'a> {
     pub(super) tower: &'a TextTower,
     pub(super) tokens: &'a Tokens,

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use clip::{ClipConfig, Tensors, TextConfig};
+use items::{Batch, BatchItem, Role, Tokens};
 use pipeline_engine::rng::Draw;
 use rand::RngExt;
-use items::{Batch, BatchItem, Role, Tokens};
 
 pub const DIM: usize = 12;
 pub const END: u32 = 49407;
