@@ -92,6 +92,10 @@ score:
 wordnet DICT="/usr/share/wordnet":
     cargo run --release -p wordnet-compact -- {{DICT}} stages/captions/data/wordnet.bin
 
+# How well the tagger finds the things of captions (docs/tagger.md): needs ../shared. `errors` lists every error.
+things *ARGS:
+    cargo run --release -p stage-captions --example things -- {{ARGS}}
+
 # Make the goldens anew; needs Python with tools/parity/requirements.txt.
 goldens:
     python3 tools/parity/goldens.py

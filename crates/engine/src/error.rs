@@ -1,6 +1,8 @@
 //! What can go wrong while a pipeline runs.
 
-use crate::channel::Stopped;
+/// The run is being stopped; return to the engine with `?`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
 
 /// Why a stage ended before its input did.
 ///
@@ -79,4 +81,7 @@ pub enum RunError {
     /// The run folder could not be made or written.
     #[error("{0}")]
     Folder(String),
+    /// Too many samples were skipped, or the ledger of skipped samples cannot be written.
+    #[error(transparent)]
+    Ledger(#[from] crate::ledger::LedgerError),
 }

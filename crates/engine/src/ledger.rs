@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-
-use crate::channel::lock;
 
 /// One line of `skipped.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,7 +90,7 @@ impl Ledger {
             if whole < bytes.len() {
                 file.set_len(whole as u64).map_err(broken)?;
             }
-            let mut state = lock(&ledger.state);
+            let mut state = ledger.state.lock();
             let lines = bytes[..whole].split(|byte| *byte == b'\n');
             for skip in lines.filter_map(|line| serde_json::from_slice::<Skip>(line).ok()) {
                 state.note(&skip);
@@ -107,7 +105,7 @@ impl Ledger {
     /// # Errors
     /// When that makes more than the limit, or the file cannot be written.
     pub fn skip(&self, skip: Skip) -> Result<(), LedgerError> {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         if !state.note(&skip) {
             return Ok(());
         }
@@ -126,12 +124,12 @@ impl Ledger {
 
     /// Distinct samples skipped so far.
     pub fn count(&self) -> u64 {
-        lock(&self.state).count
+        self.state.lock().count
     }
 
     /// How many, by stage and reason.
     pub fn by_reason(&self) -> Vec<(String, String, u64)> {
-        lock(&self.state).by_reason.iter().map(|((stage, reason), n)| (stage.clone(), reason.clone(), *n)).collect()
+        self.state.lock().by_reason.iter().map(|((stage, reason), n)| (stage.clone(), reason.clone(), *n)).collect()
     }
 }
 

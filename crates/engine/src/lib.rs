@@ -15,47 +15,34 @@
 //! * **Told.** The first error stops the run and names its stage; a sample that
 //!   cannot be used is written to the [`Ledger`].
 
-mod channel;
-mod check;
-mod config;
 mod error;
-mod lane;
+pub mod files;
 mod ledger;
-mod live;
-mod meter;
-mod ordered;
-mod probe;
-mod registry;
-mod resume;
-mod rig;
 pub mod rng;
-mod run_dir;
-mod runner;
-mod services;
+
+pub mod config;
+mod edge;
+mod plan;
+mod run;
 mod stage;
-mod timeline;
-mod trace;
+mod watch;
 
-#[macro_use]
-pub mod options;
-
-pub use channel::{Inlet, Outlet, Received, Stopped};
-pub use check::{EvalView, Plan, StageView, check};
-pub use config::{Config, Diagnostic, Origin, SourceFile, Value};
-pub use error::{RunError, StageError};
-pub use lane::{idle, work};
-pub use ledger::{Ledger, Skip};
-pub use live::{Handle, Live, LiveStage};
-pub use meter::{Gauge, Meter, Snapshot, StageReport};
-pub use options::{OptionSpec, OptionValue, Options, TableReader, suggest as did_you_mean};
-pub use probe::{Measurement, Moment, Phase, Probe, ProbeKind, SideRun, outside_run};
-pub use registry::{Kind, Port, Preset, Registry};
-pub use rig::{Alone, Limits, Rig, Whole};
-pub use run_dir::{MARK, RunDir, remove_orphans, write_atomically};
-pub use runner::{DeviceChoice, Event, LastCheckpoint, OnChange, Pipeline, RunOptions, Summary};
-pub use services::Services;
-pub use stage::{
-    Build, Built, Helper, Item, Map, Nothing, OnStep, Pass, Position, Stage, StageKind, StepValues, Worker,
+pub use config::{
+    Alternative, Alternatives, Chosen, Config, DeviceChoice, Diagnostic, Moved, OnChange, OptionSpec, OptionValue,
+    Options, Origin, Part, PartSpec, RunOptions, Several, SourceFile, TableReader, Value, options,
+    options::suggest as did_you_mean,
 };
-pub use timeline::{Timeline, TimelineCell, TimelineRow, TimelineStage};
-pub use trace::Tracer;
+pub use edge::{Inlet, Item, Nothing, Outlet, Received};
+pub use error::{RunError, StageError, Stopped};
+pub use files::write_atomically;
+pub use ledger::{Ledger, LedgerError, Skip};
+pub use plan::{EvalView, Kind, Plan, Port, Preset, Registry, Section, StageView, check};
+pub use run::{Alone, Event, LastCheckpoint, Limits, Pipeline, Rig, Summary, Whole, outside_run};
+pub use stage::{
+    Build, Built, Fact, Helper, Look, MARK, Map, Measurement, Moment, Need, Pass, Phase, Position, Probe, ProbePart,
+    RunDir, Services, Side, Skipped, Source, Stage, StageKind, Worker,
+};
+pub use watch::{
+    Gauge, Handle, Live, LiveStage, Meter, OnStep, Snapshot, StageReport, StepValues, Timeline, TimelineCell,
+    TimelineRow, TimelineStage, Tracer, idle, work,
+};

@@ -5,7 +5,7 @@
 //! not change with worker counts, channel sizes or timing, and a resumed run
 //! draws what the run that was killed would have drawn.
 
-use rand::SeedableRng;
+use rand::{Rng, SeedableRng};
 pub use rand_chacha::ChaCha8Rng;
 
 /// The address of a stream of random numbers.
@@ -44,4 +44,10 @@ impl Draw {
     pub fn rng(&self) -> ChaCha8Rng {
         ChaCha8Rng::from_seed(*self.0.finalize().as_bytes())
     }
+}
+
+/// A uniform draw from `0..n`; `n` is not 0. It multiplies instead of rejecting, so that each draw
+/// takes exactly one number of the stream; the bias is below n / 2^64.
+pub fn below(rng: &mut impl Rng, n: usize) -> usize {
+    ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }

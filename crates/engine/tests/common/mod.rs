@@ -184,6 +184,8 @@ options! {
     pub struct SinkOptions {
         /// The test's own name.
         tag: String;
+        /// Offers big paper.
+        paper: bool = true;
         /// Stops reading here.
         interrupt_at: usize = 1 << 60;
         /// Microseconds of work.
@@ -200,6 +202,10 @@ impl StageKind for Sink {
     type In = Number;
     type Out = Nothing;
     type Options = SinkOptions;
+
+    fn gives(options: &SinkOptions) -> Vec<Fact> {
+        if options.paper { vec![Fact::named("big paper")] } else { Vec::new() }
+    }
 
     fn build(options: SinkOptions, _: &mut Build<'_>) -> Result<Built<Number, Nothing>, StageError> {
         Ok(Built::Stage(Box::new(Drain { options, whole: 0 })))
@@ -299,25 +305,36 @@ impl StageKind for Spell {
     }
 }
 
+/// The probes of these tests.
+pub trait TestProbe: Send + Sync {
+    fn build(&self) -> Result<Box<dyn Probe>, StageError>;
+}
+
+impl ProbePart for dyn TestProbe {
+    fn build(&self, _: &str, _: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
+        TestProbe::build(self)
+    }
+}
+
+parts! { dyn TestProbe: "probe" => [Burst] }
+
 options! {
-    /// Options of `burst`.
-    pub struct BurstOptions {
+    /// A probe that panics.
+    pub struct Burst {
         /// Panics while it is built; else while it measures.
         early: bool = false;
     }
 }
 
-/// A probe that panics.
-pub struct Burst;
-
-impl ProbeKind for Burst {
-    const KIND: &'static str = "burst";
+impl Part for Burst {
+    const NAME: &'static str = "burst";
     const ABOUT: &'static str = "panics";
-    type Options = BurstOptions;
+}
 
-    fn build(options: BurstOptions, _: &str, _: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
-        assert!(!options.early, "built badly");
-        Ok(Box::new(Self))
+impl TestProbe for Burst {
+    fn build(&self) -> Result<Box<dyn Probe>, StageError> {
+        assert!(!self.early, "built badly");
+        Ok(Box::new(Self { early: false }))
     }
 }
 
@@ -327,12 +344,113 @@ impl Probe for Burst {
     }
 }
 
+/// What `paint` does to numbers: parts with options of their own.
+pub trait Brush: Send + Sync {
+    fn paint(&self, n: u64) -> u64;
+    /// What it needs of the sink.
+    fn needs(&self) -> Vec<Need> {
+        Vec::new()
+    }
+}
+
+parts! { dyn Brush: "brush" => [Thin, Wide] }
+
+options! {
+    /// Adds little.
+    pub struct Thin {
+        /// How much.
+        by: u64 = 1, 0..=9;
+    }
+}
+
+impl Part for Thin {
+    const NAME: &'static str = "thin";
+    const ABOUT: &'static str = "adds little";
+}
+
+impl Brush for Thin {
+    fn paint(&self, n: u64) -> u64 {
+        n + self.by
+    }
+}
+
+options! {
+    /// Multiplies.
+    pub struct Wide {
+        /// By how much.
+        times: u64 = 10, 1..=1000;
+        /// Bristles.
+        bristles: u32 = 7 => free;
+    }
+}
+
+impl Part for Wide {
+    const NAME: &'static str = "wide";
+    const ABOUT: &'static str = "multiplies";
+}
+
+impl Brush for Wide {
+    fn paint(&self, n: u64) -> u64 {
+        n * self.times
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        let facts = vec![Fact::named("big paper")];
+        vec![Need { by: "the brush `wide`".into(), facts, what: "big paper".into(), help: "add a stage `sink`".into() }]
+    }
+}
+
+options! {
+    /// Options of `paint`.
+    pub struct PaintOptions {
+        /// The brush.
+        brush: Chosen<dyn Brush> = Chosen::of("thin");
+        /// Brushes that clean up.
+        cleaners: Several<dyn Brush> = Several::of(&["thin"]);
+        /// A file that must be there.
+        file: String = String::new();
+    }
+}
+
+/// Paints numbers with a part.
+pub struct Paint;
+
+impl StageKind for Paint {
+    const KIND: &'static str = "paint";
+    const ABOUT: &'static str = "paints";
+    const MOVED: Moved = &[("factor", "wide.times"), ("pencil", "brush"), ("glue", "nothing is glued any more")];
+    type In = Number;
+    type Out = Number;
+    type Options = PaintOptions;
+
+    fn needs(options: &PaintOptions) -> Vec<Need> {
+        options.brush.needs()
+    }
+
+    fn verify(options: &PaintOptions, look: &mut Look<'_>) {
+        if !options.file.is_empty() && !look.path(&options.file).exists() {
+            look.fault("file", format!("{} does not exist", options.file), "give one that does");
+        }
+    }
+
+    fn build(options: PaintOptions, build: &mut Build<'_>) -> Result<Built<Number, Number>, StageError> {
+        assert_eq!(build.is_needed(&Fact::named("big paper")), options.brush.name() == "wide");
+        Ok(Built::Map { workers: 1, map: Box::new(Painter(options)) })
+    }
+}
+
+struct Painter(PaintOptions);
+
+impl Map<Number, Number> for Painter {
+    fn worker(&self, _: &Pass<'_>) -> Result<Box<dyn Worker<Number, Number> + '_>, StageError> {
+        Ok(Box::new(|_: &Pass<'_>, Number(n, weight): Number| Ok(Number(self.0.brush.paint(n), weight))))
+    }
+}
+
 pub fn registry() -> Arc<Registry> {
-    let preset = Preset {
-        name: "wide",
-        about: "more workers",
-        settings: &[("stage.square.workers", "3"), ("stage.square.jitter_us", "1"), ("run.seed", "9")],
-    };
+    let preset =
+        "about = \"more workers\"\n[run]\nseed = 9\n[[stage]]\nkind = \"square\"\nworkers = 3\njitter_us = 1\n";
+    let painted = "about = \"a brush\"\n[[stage]]\nkind = \"paint\"\nbrush = \"wide\"\n[stage.wide]\ntimes = 2\n";
     Arc::new(
         Registry::new()
             .stage::<Count>()
@@ -341,8 +459,10 @@ pub fn registry() -> Arc<Registry> {
             .stage::<Replay>()
             .stage::<Sink>()
             .stage::<Spell>()
-            .probe::<Burst>()
-            .preset_of(preset),
+            .stage::<Paint>()
+            .probes_of::<dyn TestProbe>()
+            .preset_of("wide", preset)
+            .preset_of("painted", painted),
     )
 }
 

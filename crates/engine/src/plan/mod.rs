@@ -1,0 +1,12 @@
+//! From a config to a plan: the kinds that a program knows, presets, and every fault at once.
+
+mod check;
+mod load;
+mod preset;
+mod registry;
+
+pub(crate) use check::check_stages;
+pub use check::{EvalView, Plan, StageView, check};
+pub use preset::Preset;
+pub(crate) use registry::EvalKeys;
+pub use registry::{Kind, Port, Registry, Section};

@@ -1,0 +1,62 @@
+//! What `check` lets a stage see of its surroundings before anything is built.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::services::Services;
+use crate::config::{Diagnostic, Findings, RunOptions, Table};
+use crate::error::StageError;
+
+/// A look at what the options of a stage, a probe or a table name, and where faults are reported.
+/// Nothing is run, and no more is read than headers and lists of files.
+pub struct Look<'a> {
+    /// `[run]`: seed, epochs, device.
+    pub run: &'a RunOptions,
+    /// Relative paths in the config are relative to this folder.
+    pub base: &'a Path,
+    pub(crate) sections: &'a Services,
+    pub(crate) shared: &'a Services,
+    pub(crate) table: &'a Table,
+    pub(crate) findings: &'a mut Findings,
+}
+
+impl Look<'_> {
+    /// The options of a table that belongs to no stage, such as `[model]`.
+    pub fn section<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.sections.get::<T>()
+    }
+
+    /// A path of the config, made absolute.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// Makes a thing once: what is opened here, the stages find when they are built.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub fn once<T: Any + Send + Sync>(
+        &self,
+        make: impl FnOnce() -> Result<T, StageError>,
+    ) -> Result<Arc<T>, StageError> {
+        self.shared.get_or_make(make)
+    }
+
+    /// Reports what is wrong with `option` (`urls`, or `visual.share` for an option of a part), and
+    /// what to do; an empty `help` gives no advice.
+    pub fn fault(&mut self, option: &str, message: impl Into<String>, help: impl Into<String>) {
+        let found = match option.split_once('.') {
+            Some((part, option)) => self.table.tables.get(part).and_then(|table| table.entries.get(option)),
+            None => self.table.entries.get(option),
+        };
+        let at = found.map_or(&self.table.at, |found| &found.at).clone();
+        let help = Some(help.into()).filter(|help| !help.is_empty());
+        self.findings.faults.push(Diagnostic { message: message.into(), at, help });
+    }
+
+    /// Reports what is no fault, but may not be what was meant.
+    pub fn note(&mut self, message: impl Into<String>) {
+        self.findings.notes.push(Diagnostic::new(message, self.table.at.clone()));
+    }
+}

@@ -1,0 +1,129 @@
+//! Probes: what is measured before, between and after the epochs.
+
+use std::any::Any;
+
+use serde::{Deserialize, Serialize};
+
+use super::build::Build;
+use super::look::Look;
+use crate::config::{Alternatives, Moved, Value};
+use crate::edge::Item;
+use crate::error::StageError;
+
+/// A family of probes: each part of it is a `kind` of `[[eval]]`, with the part's options in that table.
+pub trait ProbePart: Alternatives {
+    /// Builds the probe that the config calls `name`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from measuring; better here than after hours of training.
+    fn build(&self, name: &str, build: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError>;
+
+    /// Reports what costs nothing to see: files that do not exist.
+    fn verify(&self, _look: &mut Look<'_>) {}
+
+    /// Keys of this kind that have another place now; see [`StageKind::MOVED`](crate::StageKind::MOVED).
+    fn moved(_kind: &str) -> Moved {
+        &[]
+    }
+}
+
+/// Something that measures what is being trained.
+pub trait Probe: Send {
+    /// Measures `subject`, the handle that the training stage gives out.
+    ///
+    /// # Errors
+    /// When the subject is not of the kind that this probe measures, or data is missing.
+    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Vec<Measurement>, StageError>;
+}
+
+/// When a measurement is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Before the first epoch.
+    Before,
+    /// After an epoch that is not the last.
+    Epoch,
+    /// After the last epoch.
+    After,
+}
+
+/// When a measurement is taken, and with which seed it resamples.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Before, between or after.
+    pub phase: Phase,
+    /// Epochs that are finished.
+    pub epoch: u32,
+    /// Steps that are finished.
+    pub step: u64,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+/// One line of `results.jsonl`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Measurement {
+    /// Before, between or after.
+    pub phase: Phase,
+    /// Epochs that are finished.
+    pub epoch: u32,
+    /// Steps that are finished.
+    pub step: u64,
+    /// The probe's name.
+    pub eval: String,
+    /// What is measured: `accuracy`, `text_to_image_r@5`.
+    pub metric: String,
+    /// The part of the questions it stands on: `all`, `negative`.
+    pub part: String,
+    /// The value.
+    pub value: f64,
+    /// Lower end of the 95 % interval, if one was made.
+    pub low: Option<f64>,
+    /// Upper end.
+    pub high: Option<f64>,
+    /// How many questions, images or texts it stands on.
+    pub n: u64,
+}
+
+/// Which data a side run reads: the pipeline's first stage is of this kind, with these options. If
+/// the config's own first stage is of this kind, it keeps its other options.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The kind of the first stage.
+    pub kind: &'static str,
+    /// Options that say what is read.
+    pub options: Vec<(&'static str, Value)>,
+}
+
+/// Samples that were skipped: the stage, the reason, how many.
+pub type Skipped = Vec<(String, String, u64)>;
+
+/// Takes the items of a side run.
+pub(crate) type Each<'a> = &'a mut (dyn FnMut(Box<dyn Any + Send>) -> Result<(), StageError> + Send);
+
+/// Runs the first stages of a pipeline over other data: how a probe gets the features of its images
+/// through the very stages that training uses. Made by the engine; call it through `dyn Side`.
+pub trait Side: Send + Sync {
+    /// Runs the stages up to the first whose items have this name, for one epoch.
+    #[doc(hidden)]
+    fn run(&self, source: &Source, upto: &'static str, each: Each<'_>) -> Result<Skipped, StageError>;
+}
+
+impl dyn Side {
+    /// Runs the stages up to the first one that gives `T`, for one epoch over `source`, and hands each
+    /// item to `each`.
+    ///
+    /// # Errors
+    /// A stage's error, or a config that does not fit.
+    pub fn collect<T: Item>(
+        &self,
+        source: &Source,
+        each: &mut (dyn FnMut(T) -> Result<(), StageError> + Send),
+    ) -> Result<Skipped, StageError> {
+        self.run(source, T::NAME, &mut |item| match item.downcast::<T>() {
+            Ok(item) => each(*item),
+            Err(_) => Err(StageError::msg("a side run gave items of another type than was asked for")),
+        })
+    }
+}
