@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{config, registry, run, seen};
-use pipeline_engine::{Config, Plan, check};
+use common::{Brush, config, registry, run, seen};
+use pipeline_engine::{Alternatives, Config, Plan, Value, check};
 
 const HEAD: &str = "[run]\nepochs = 1\n[[stage]]\nkind = \"count\"\nn = 3\n[[stage]]\nkind = \"paint\"\n";
 
@@ -138,4 +138,19 @@ fn help_and_names_come_from_the_same_definition() {
     assert_eq!(parts, [("thin", "adds little", 1), ("wide", "multiplies", 2)]);
     assert_eq!(brush.default.as_deref(), Some("\"thin\""));
     assert_eq!(registry.preset("painted").unwrap().about, "a brush");
+}
+
+#[test]
+fn a_command_makes_a_part_from_its_own_options() {
+    let wide = <dyn Brush>::list().iter().find(|part| part.name == "wide").unwrap();
+    let made = wide.from_options(&[("times", Value::Integer(3))], "the command line").unwrap();
+    assert_eq!(made.paint(5), 15);
+    let wrong = wide.from_options(&[("times", Value::Boolean(true)), ("by", Value::Integer(1))], "the command line");
+    let wrong: Vec<String> = wrong.map(drop).unwrap_err().iter().map(ToString::to_string).collect();
+    assert!(
+        wrong.len() == 2
+            && wrong[0].starts_with("the command line: `times` of brush `wide` must be")
+            && wrong[1].contains("no option `by`"),
+        "{wrong:?}"
+    );
 }

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod model;
 pub mod order;
 pub mod sample;
+pub mod source;
 pub mod texts;
 
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};

@@ -11,7 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pipeline_engine::{Build, Look, Part, StageError, options};
+use pipeline_engine::{Build, Look, Moved, Part, StageError, options};
 use serde::Deserialize;
 
 use super::Source;
@@ -41,7 +41,7 @@ impl Part for Mcq {
 }
 
 /// Options that have other names now.
-pub(super) const MOVED: &[(&str, &str)] = &[("questions", "file"), ("shards", "images")];
+pub(super) const MOVED: Moved = &[("questions", "file"), ("shards", "images")];
 
 impl Source for Mcq {
     fn open(&self, name: &str, build: &Build<'_>) -> Result<Box<dyn Benchmark>, StageError> {

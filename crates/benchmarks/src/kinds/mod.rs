@@ -6,6 +6,9 @@ pub mod mcq;
 pub mod negbench_mcq;
 pub mod negbench_retrieval;
 pub mod negrefcocog;
+#[cfg(test)]
+#[path = "../../../../docs/extending/benchmark.rs"]
+mod own_pairs;
 pub mod retrieval;
 pub mod snli_ve;
 pub mod sugarcrepe;
@@ -13,7 +16,7 @@ pub mod sugarcrepe_pp;
 pub mod valse;
 pub mod zero_shot;
 
-use pipeline_engine::{Build, Look, Part, Probe, ProbePart, StageError, parts};
+use pipeline_engine::{Build, Look, Moved, Part, Probe, ProbePart, StageError, parts};
 
 use crate::benchmark::{Benchmark, Probed};
 
@@ -44,7 +47,7 @@ parts! {
         snli_ve::SnliVe,
         zero_shot::ZeroShot,
         #[cfg(test)]
-        crate::tests::own::OwnPairs,
+        own_pairs::OwnPairs,
     ]
 }
 
@@ -57,7 +60,7 @@ impl ProbePart for dyn Source {
         Source::verify(self, look);
     }
 
-    fn moved(kind: &str) -> &'static [(&'static str, &'static str)] {
+    fn moved(kind: &str) -> Moved {
         match kind {
             mcq::Mcq::NAME => mcq::MOVED,
             retrieval::Retrieval::NAME => retrieval::MOVED,

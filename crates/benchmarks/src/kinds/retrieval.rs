@@ -1,6 +1,6 @@
 //! Plain retrieval both ways on shards with captions: what training must not lose.
 
-use pipeline_engine::{Build, Look, Part, StageError, options};
+use pipeline_engine::{Build, Look, Moved, Part, StageError, options};
 
 use super::Source;
 use crate::benchmark::Benchmark;
@@ -21,7 +21,7 @@ impl Part for Retrieval {
 }
 
 /// Options that have other names now.
-pub(super) const MOVED: &[(&str, &str)] = &[("shards", "images")];
+pub(super) const MOVED: Moved = &[("shards", "images")];
 
 impl Source for Retrieval {
     fn open(&self, name: &str, build: &Build<'_>) -> Result<Box<dyn Benchmark>, StageError> {

@@ -9,6 +9,7 @@ use crate::benchmark::{Benchmark, Coverage};
 use crate::pictures::{Pictures, folder, gather};
 use crate::score::Series;
 use crate::texts::{Texts, cosine};
+use crate::verify::needs_folder;
 
 /// A phrase, and the parts of an image of which it means one.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,11 +73,6 @@ impl Regions {
         coverage.used = asked.len();
         Ok(Self { coverage, pictures: found.pictures, texts, asked })
     }
-}
-
-/// The message for images that are not one folder.
-pub fn needs_folder(images: &[String]) -> String {
-    format!("parts of images are cut from files; give a folder in place of {}", images.join(", "))
 }
 
 impl Benchmark for Regions {

@@ -1,0 +1,63 @@
+//! What costs nothing to see of a benchmark before a run: its file, and where its images are.
+//! Nothing is read.
+
+use std::path::{Path, PathBuf};
+
+use pipeline_engine::Look;
+use stage_shards::{Pipes, resolve};
+
+use crate::pictures::folder as folder_of;
+
+const FILE_HELP: &str = "give the benchmark's file in the format it is published in (docs/benchmarks.md)";
+
+/// Reports a benchmark's file (the option `file`) that does not exist.
+pub fn file(look: &mut Look<'_>, path: &Path) {
+    let path = look.path(path);
+    if path.is_dir() {
+        look.fault("file", format!("{} is a folder, not a benchmark's file", path.display()), FILE_HELP);
+    } else if !path.exists() {
+        look.fault("file", format!("{} does not exist", path.display()), FILE_HELP);
+    }
+}
+
+/// Reports images (the option `images`) that are neither a folder nor shards.
+pub fn images(look: &mut Look<'_>, images: &[String]) {
+    if folder_of(images, |path| look.path(path)).is_none() {
+        shards(look, images);
+    }
+}
+
+/// As [`images`], for a benchmark that cannot do with shards.
+pub fn folder(look: &mut Look<'_>, images: &[String]) {
+    if folder_of(images, |path| look.path(path)).is_none() {
+        look.fault("images", needs_folder(images), "");
+    }
+}
+
+/// The message for images that are not one folder.
+pub(crate) fn needs_folder(images: &[String]) -> String {
+    format!("parts of images are cut from files; give a folder in place of {}", images.join(", "))
+}
+
+/// As [`images`], for a benchmark that cannot do with a folder, since it needs captions.
+pub fn shards(look: &mut Look<'_>, images: &[String]) {
+    if images.is_empty() {
+        look.fault("images", "`images` is empty", "name at least one shard");
+    }
+    let mut sound = !images.is_empty();
+    for pattern in images {
+        let path: PathBuf = look.path(pattern);
+        // Whether a `pipe:` may run is for the stage `shards` to say.
+        let fault = match resolve(std::slice::from_ref(pattern), look.base, Pipes::Allowed) {
+            _ if path.is_dir() => format!("{} is a folder, not a shard", path.display()),
+            Ok(_) => continue,
+            Err(error) => error.to_string(),
+        };
+        sound = false;
+        look.fault("images", fault, "");
+    }
+    // What only all patterns together can show: the same shard twice.
+    if let Some(Err(error)) = sound.then(|| resolve(images, look.base, Pipes::Allowed)) {
+        look.fault("images", error.to_string(), "");
+    }
+}
