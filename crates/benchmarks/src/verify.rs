@@ -1,10 +1,9 @@
 //! What costs nothing to see of a benchmark before a run: its file, and where its images are.
 //! Nothing is read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use pipeline_engine::Look;
-use stage_shards::{Pipes, resolve};
 
 use crate::pictures::folder as folder_of;
 
@@ -39,25 +38,16 @@ pub(crate) fn needs_folder(images: &[String]) -> String {
     format!("parts of images are cut from files; give a folder in place of {}", images.join(", "))
 }
 
-/// As [`images`], for a benchmark that cannot do with a folder, since it needs captions.
+/// As [`images`], for a benchmark that cannot do with a folder, since it needs captions. The stage
+/// that reads shards says what it finds.
 pub fn shards(look: &mut Look<'_>, images: &[String]) {
+    let folders: Vec<_> = images.iter().map(|image| look.path(image)).filter(|path| path.is_dir()).collect();
+    for folder in &folders {
+        look.fault("images", format!("{} is a folder, not a shard", folder.display()), "");
+    }
     if images.is_empty() {
         look.fault("images", "`images` is empty", "name at least one shard");
-    }
-    let mut sound = !images.is_empty();
-    for pattern in images {
-        let path: PathBuf = look.path(pattern);
-        // Whether a `pipe:` may run is for the stage `shards` to say.
-        let fault = match resolve(std::slice::from_ref(pattern), look.base, Pipes::Allowed) {
-            _ if path.is_dir() => format!("{} is a folder, not a shard", path.display()),
-            Ok(_) => continue,
-            Err(error) => error.to_string(),
-        };
-        sound = false;
-        look.fault("images", fault, "");
-    }
-    // What only all patterns together can show: the same shard twice.
-    if let Some(Err(error)) = sound.then(|| resolve(images, look.base, Pipes::Allowed)) {
-        look.fault("images", error.to_string(), "");
+    } else if folders.is_empty() {
+        look.source("images", &items::source::shards(images));
     }
 }

@@ -154,3 +154,22 @@ fn a_command_makes_a_part_from_its_own_options() {
         "{wrong:?}"
     );
 }
+
+#[test]
+fn a_probe_lets_the_first_stage_verify_what_it_will_read() {
+    let text = |count: &str, probe: &str| {
+        let stages = text("", "").replace("n = 3", &format!("n = 3\n{count}"));
+        format!("{stages}\n[[eval]]\nkind = \"burst\"\n{probe}\n")
+    };
+    assert!(checked(&text("weight = 100", "numbers = 100_000")).is_ok());
+    assert!(checked(&text("", "numbers = 1_000_000")).is_ok());
+    // The first stage keeps its other options, and the fault is one of the probe's option.
+    let found = faults(&text("weight = 100", "numbers = 1_000_000"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("test.toml:15:11: 1000000 numbers of 100 bytes are too many"), "{found:?}");
+    // A first stage that is wrong by itself is reported once.
+    let found = faults(&text("weight = \"much\"", "numbers = 1_000_000"));
+    assert!(found.len() == 1 && found[0].contains("`weight` of stage `count`"), "{found:?}");
+    // An option that the stage refuses is a fault too.
+    assert!(faults(&text("", "numbers = 1_500_000"))[0].contains("`n` of stage `count` must be"));
+}

@@ -12,6 +12,7 @@ mod pass;
 mod probe;
 mod run_dir;
 mod services;
+mod source;
 
 pub use behaviour::{Map, Position, Stage, Worker};
 pub use build::Build;
@@ -21,6 +22,7 @@ pub use kind::{Built, StageKind};
 pub use look::Look;
 pub use pass::{Helper, Pass};
 pub(crate) use probe::Each;
-pub use probe::{Measurement, Moment, Phase, Probe, ProbePart, Side, Skipped, Source};
+pub use probe::{Measurement, Moment, Phase, Probe, ProbePart, Side, Skipped};
 pub use run_dir::{MARK, RunDir};
 pub use services::Services;
+pub use source::Source;
