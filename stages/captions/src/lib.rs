@@ -36,6 +36,6 @@ pub mod writer;
 #[path = "../../../docs/extending/writer.rs"]
 mod example;
 #[cfg(test)]
-mod tests;
+mod testing;
 
 pub use stage::{Captions, CaptionsOptions};

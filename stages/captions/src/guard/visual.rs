@@ -39,7 +39,9 @@ impl Guard for Visual {
             return Ok(None);
         }
         let start = images.start.ok_or_else(|| {
-            StageError::msg("the guard `visual` asks the text tower before training, and no stage of this pipeline has one")
+            StageError::msg(
+                "the guard `visual` asks the text tower before training, and no stage of this pipeline has one",
+            )
         })?;
         Ok(Some(Box::new(resemblance(images.paired, images.drawn.things(), start, self.share)?)))
     }
@@ -225,7 +227,8 @@ mod tests {
     fn with_a_share_of_0_the_model_is_not_asked() {
         let mut paired = pictures(&IMAGES);
         let caption = ["A dog and a kite by a bench in water".to_owned()];
-        paired.batch.items = paired.batch.items.iter().map(|i| BatchItem { captions: caption.clone().into(), ..i.clone() }).collect();
+        paired.batch.items =
+            paired.batch.items.iter().map(|i| BatchItem { captions: caption.clone().into(), ..i.clone() }).collect();
         let analyser = Analyser::new(WordNet::embedded().unwrap(), 10);
         let drawn = Drawn::new(&analyser, &paired);
         let mut images = Images { paired: &paired, drawn: &drawn, start: None };

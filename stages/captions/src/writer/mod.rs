@@ -100,9 +100,9 @@ impl List<'_> {
         let file: Option<PathBuf> = self.file.map(|file| look.path(file));
         let Err(error) = read(Source { file: file.as_deref(), first: self.used }) else { return };
         let (suffix, help) = match &error {
-            TemplateError::Count { count, .. } => ("_used", format!("choose 1 to {count}, or omit it to use all")),
-            TemplateError::Read { .. } => ("", "correct the path, or omit it to use our own templates".to_owned()),
-            TemplateError::Line { .. } | TemplateError::File { .. } => ("", String::new()),
+            TemplateError::Count { .. } => ("_used", "or omit it to use all"),
+            TemplateError::Read { .. } => ("", "correct the path, or omit it to use our own templates"),
+            TemplateError::Line { .. } | TemplateError::File { .. } => ("", ""),
         };
         look.fault(&format!("{}.{}{suffix}", self.writer, self.option), error.to_string(), help);
     }

@@ -208,3 +208,122 @@ impl OpenWriter for TngWriter {
         Ok(captions.zip(made).flat_map(|(caption, made)| [caption, made.compositional, made.full]).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use items::Paired;
+
+    use super::*;
+    use crate::object::Origin;
+    use crate::testing::{batch, draw, random_batch, reader};
+
+    fn writer(full_source: FullSource, full_below: f32) -> TngWriter {
+        TngWriter { full_source, full_below, ..TngWriter::usual().unwrap() }
+    }
+
+    fn negations(writer: &TngWriter, paired: &Paired) -> (Vec<Negations>, Counts) {
+        let mut counts = Counts::default();
+        let made = writer.negations(&reader().read(paired, None).unwrap(), draw, &mut counts);
+        (made, counts)
+    }
+
+    #[test]
+    fn the_usual_writer_has_the_default_options() {
+        let (usual, options) = (TngWriter::usual().unwrap(), pipeline_engine::Chosen::<dyn Writer>::of("tng"));
+        assert_eq!((usual.compositional.len(), usual.full.len()), (46, 18));
+        let described = format!("{options:?}");
+        assert!(
+            described.contains(r#"("full_source", "\"other\"")"#) && described.contains(r#"("full_below", "0.7")"#)
+        );
+        assert_eq!((usual.full_source, usual.full_below), (FullSource::Other, 0.7));
+    }
+
+    #[test]
+    fn objects_come_from_neighbours_first() {
+        let images: &[&[&str]] = &[&["A dog runs"], &["The dog jumps"], &["A dog with a drum"], &["A dog and a kite"]];
+        let writer = writer(FullSource::Other, 0.5);
+        let (made, counts) = negations(&writer, &batch(images, 2));
+        let found = made[0].object.as_ref().unwrap();
+        assert_eq!((found.noun.text.as_str(), found.item, found.origin), ("drum", 2, Origin::Neighbour(1)));
+        assert_eq!(made[1].object.as_ref().unwrap().origin, Origin::Neighbour(0));
+        let (made, one) = negations(&writer, &batch(images, 1));
+        assert_eq!(made[0].object.as_ref().unwrap().origin, Origin::Batch);
+        let origins = [Count::FromNearest, Count::FromLater, Count::FromBatch, Count::NoObject];
+        assert_eq!(origins.map(|origin| counts[origin]), [2, 1, 1, 0]);
+        assert_eq!(one[Count::FromNearest] + one[Count::FromBatch], 4);
+    }
+
+    #[test]
+    fn the_compositional_text_names_the_object_and_nothing_else() {
+        let writer = writer(FullSource::Other, 0.5);
+        for seed in 0..10 {
+            for made in negations(&writer, &random_batch(seed, 2)).0 {
+                let Some(object) = &made.object else { continue };
+                assert!(made.compositional.contains(&object.noun.text), "{}", made.compositional);
+            }
+        }
+    }
+
+    #[test]
+    fn without_an_object_the_caption_stands_alone() {
+        let writer = writer(FullSource::Mirror, 0.0);
+        let (made, counts) = negations(&writer, &batch(&[&["A dog runs."], &["Two dogs."]], 1));
+        assert_eq!(made[0].compositional, "A dog runs");
+        assert_eq!((counts[Count::NoObject], counts[Count::Images]), (2, 2));
+        let (alone, counts) = negations(&writer, &batch(&[&["A dog"]], 1));
+        assert_eq!((alone[0].full.as_str(), alone[0].full_item, counts[Count::NoFull]), ("A dog", None, 1));
+    }
+
+    #[test]
+    fn the_full_negation_denies_another_image() {
+        let images: &[&[&str]] = &[&["A dog"], &["A tram"], &["A kite"], &["A lamp"], &["A drum"]];
+        let mut paired = batch(images, 1);
+        let items = |paired: &Paired, source| {
+            let (made, counts) = negations(&writer(source, 0.5), paired);
+            for made in &made {
+                let denied = &paired.batch.items[made.full_item.unwrap()];
+                assert!(made.full.to_lowercase().contains(&denied.caption().to_lowercase()), "{}", made.full);
+            }
+            (made.iter().map(|m| m.full_item.unwrap()).collect::<Vec<_>>(), counts)
+        };
+        let (mirror, counts) = items(&paired, FullSource::Mirror);
+        assert_eq!((mirror[0], mirror[1], mirror[3], mirror[4]), (4, 3, 1, 0));
+        assert_ne!(mirror[2], 2, "its own mirror image");
+        assert_eq!(counts[Count::FullReplaced], 1);
+        assert_eq!(items(&paired, FullSource::Neighbour).0, [1, 2, 3, 4, 0]);
+
+        // Images 0 and 1 look alike; 2 is the same image as 0.
+        let mut features = paired.batch.features.to_vec();
+        features[5..10].copy_from_slice(&[1.0, 0.0, 0.0, 0.0, 0.0]);
+        paired.batch.features = features.into();
+        let mut own = paired.batch.items.to_vec();
+        own[2].image = 0;
+        paired.batch.items = own.into();
+        let reader = reader();
+        let reading = reader.read(&paired, None).unwrap();
+        for seed in 0..50 {
+            let rng = &mut Draw::new(seed, "full").rng();
+            let counts = &mut Counts::default();
+            let chosen = writer(FullSource::Other, 0.5).full_item(&reading, 0, rng, counts).unwrap();
+            assert!([3, 4].contains(&chosen), "{chosen}");
+            assert_eq!(counts[Count::FullAboveBound], 0);
+            let least = writer(FullSource::Other, -1.0).full_item(&reading, 0, rng, counts);
+            assert_eq!(least.map(|j| j > 2), Some(true));
+            assert_eq!(counts[Count::FullAboveBound], 1);
+        }
+    }
+
+    #[test]
+    fn the_same_draws_give_the_same_texts_and_others_do_not() {
+        let (paired, writer, warm) = (random_batch(1, 1), writer(FullSource::Other, 0.5), reader());
+        let first = negations(&writer, &paired);
+        let warm_negations = |draw: &dyn Fn(usize) -> Draw| {
+            let mut counts = Counts::default();
+            (writer.negations(&warm.read(&paired, None).unwrap(), draw, &mut counts), counts)
+        };
+        warm_negations(&draw);
+        assert_eq!(first, warm_negations(&draw), "a warm cache changes nothing");
+        assert_ne!(first.0, warm_negations(&|i| draw(i).number(2)).0);
+    }
+}

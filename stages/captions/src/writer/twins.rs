@@ -203,7 +203,8 @@ impl<'a> Present<'a> {
 
     /// A random thing in the image other than `present`.
     fn draw_other(&self, present: &Noun, rng: &mut ChaCha8Rng) -> Option<&'a Noun> {
-        let others: Vec<&Noun> = self.own.iter().chain(&self.beyond).copied().filter(|n| n.lemma != present.lemma).collect();
+        let others: Vec<&Noun> =
+            self.own.iter().chain(&self.beyond).copied().filter(|n| n.lemma != present.lemma).collect();
         (!others.is_empty()).then(|| others[below(rng, others.len())])
     }
 }
@@ -245,5 +246,101 @@ impl OpenWriter for TwinsWriter {
             }
         }
         Ok(texts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::testing::{batch, draw, reader};
+
+    const IMAGES: &[&[&str]] = &[&["A boy runs", "A boy with a hat runs by a canoe"], &["A tram by two lamps"]];
+
+    fn made(writer: &TwinsWriter, images: &[&[&str]]) -> (Vec<TwinTexts>, Counts) {
+        let mut counts = Counts::default();
+        let made = writer.twins(&reader().read(&batch(images, 1), None).unwrap(), draw, &mut counts);
+        (made, counts)
+    }
+
+    fn writer(balanced: bool, pairs: usize) -> TwinsWriter {
+        TwinsWriter { pairs, balanced, ..TwinsWriter::usual().unwrap() }
+    }
+
+    #[test]
+    fn balanced_twins_take_turns_in_what_they_say() {
+        let says = |balanced, pairs, images| {
+            let writer = writer(balanced, pairs);
+            let made = made(&writer, images).0;
+            made.iter().map(|pair| writer.templates[pair.template.unwrap()].says()).collect::<Vec<_>>()
+        };
+        for of_image in says(true, 3, IMAGES).chunks(3) {
+            assert!(Says::ALL.iter().all(|says| of_image.contains(says)), "{of_image:?}");
+        }
+        // Also where nothing fills {other}.
+        for of_image in says(true, 6, &[&["A boy runs"], &["A tram"]]).chunks(6) {
+            assert!(Says::ALL.iter().all(|says| of_image.iter().filter(|s| *s == says).count() == 2), "{of_image:?}");
+        }
+        let free = says(false, 24, IMAGES);
+        assert!(free.chunks(3).any(|three| Says::ALL.iter().any(|says| !three.contains(says))));
+        // And with a user's list whose templates all say the same.
+        let mut same = writer(true, 3);
+        same.templates.retain(|twin| twin.says() == Says::Denies);
+        let made = made(&same, IMAGES).0;
+        assert!(made.len() == 6 && made.iter().all(|pair| pair.template.is_some()));
+    }
+
+    #[test]
+    fn twins_differ_only_in_what_they_deny() {
+        let (pairs, _) = made(&writer(false, 6), IMAGES);
+        assert_eq!(pairs.len(), 12);
+        for (n, pair) in pairs.iter().enumerate() {
+            assert_ne!(pair.true_text, pair.false_text);
+            assert!(pair.template.is_some());
+            if n < 6 {
+                let text = pair.true_text.to_lowercase();
+                let words: Vec<&str> = text.split(' ').collect();
+                let denied = words.iter().position(|w| *w == "no");
+                if let Some(at) = denied.filter(|at| *at + 1 < words.len()) {
+                    assert!(!["boy", "hat", "canoe"].contains(&words[at + 1].trim_end_matches(',')), "{text}");
+                }
+            }
+        }
+        let distinct: BTreeSet<_> = pairs[..6].iter().map(|p| p.template).collect();
+        assert_eq!(distinct.len(), 6, "templates differ within an image");
+
+        let (none, counts) = made(&writer(false, 2), &[&["Nothing much"], &["Nothing"]]);
+        assert!(none.iter().all(|pair| pair.true_text == pair.false_text && pair.template.is_none()));
+        assert_eq!((counts[Count::NoObject], counts[Count::NothingPresent]), (2, 2));
+    }
+
+    #[test]
+    fn things_come_after_all_pairs() {
+        let writer = TwinsWriter { things: true, ..writer(false, 2) };
+        let (reader, batch) = (reader(), batch(IMAGES, 1));
+        let reading = reader.read(&batch, None).unwrap();
+        let texts = writer.write(&reading, &draw, &mut Counts::default()).unwrap();
+        let twins = writer.twins(&reading, draw, &mut Counts::default());
+        for (i, row) in texts.chunks(9).enumerate() {
+            let [one, two] = &twins[2 * i..2 * i + 2] else { panic!("two pairs per image") };
+            let expected = [
+                reading.caption(i),
+                &one.true_text,
+                &one.false_text,
+                &two.true_text,
+                &two.false_text,
+                &one.present,
+                &one.absent,
+                &two.present,
+                &two.absent,
+            ];
+            assert_eq!(row, expected);
+        }
+        assert_eq!(texts.len(), 18);
+        let options = Twins { pairs: 2, balanced: false, things: true, templates: None, templates_used: None };
+        assert_eq!(options.roles()[..3], [Role::Original, Role::True(0), Role::False(0)]);
+        assert_eq!(options.roles()[5..], [Role::Present(0), Role::Absent(0), Role::Present(1), Role::Absent(1)]);
     }
 }
