@@ -359,7 +359,7 @@ fn train(trainer: &mut Trainer, tokens: &Tokens) -> anyhow::Result<()> {
 }
 
 fn trainer(dir: &Path, options: &Options) -> anyhow::Result<Trainer> {
-    let (device, _) = clip::device::pick("cpu")?;
+    let device = clip::device::pick("cpu")?.device;
     let tower = TextTower::load(&Checkpoint::open(dir)?, &device)?;
     let loss = match options.preset {
         Preset::Tng => Chosen::<dyn Loss>::of("tng"),
