@@ -10,8 +10,9 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use clip::preprocess::Limits;
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
-use items::Products;
-use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
+use model::{Model, Products};
+use pipeline_engine::{Chosen, Part, Several};
+use stage_encode::{Clip, Onnx, open_encoder};
 
 use super::{Context, Failure};
 use images::Picture;
@@ -116,9 +117,10 @@ impl Arguments {
 
     /// Encodes pictures in their order; how many.
     fn embed_images(&self, pictures: images::Pictures, weights: &Path, output: &mut Output) -> anyhow::Result<usize> {
-        let (encoder, precision) = (EncoderKind::Auto, Products::F32);
-        let options = EncodeOptions { encoder, workers: 0, chunk: self.batch.into(), precision, cache: None };
-        let (encoder, preprocess) = open_encoder(&options, weights, &self.device)?;
+        let clip = Clip { chunk: self.batch.into(), precision: Products::F32 };
+        let encoders = Several::with(vec![Chosen::of(<Onnx as Part>::NAME), Chosen::with(clip, |clip| clip)]);
+        let model = Model::open(weights, Path::new(""))?;
+        let (encoder, preprocess) = open_encoder(&encoders, &model, &self.device)?;
         let (mut written, mut bad) = (0, 0usize);
         let mut waiting: Vec<(Picture, items::Pixels)> = Vec::new();
         let mut flush = |waiting: &mut Vec<(Picture, items::Pixels)>| -> anyhow::Result<()> {
@@ -195,7 +197,7 @@ impl Texts {
                 config.vocab_size
             );
         }
-        let (device, _) = clip::device::pick(device)?;
+        let device = clip::device::pick(device)?.device;
         Ok(Self { tower: TextTower::load(&checkpoint, &device)?, tokenizer })
     }
 
