@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use clap::Args;
+use items::{BatchItem, ModelOptions, Paired};
+use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
 use questions::Known;
 use questions::audit::{Report, Truth, audit, unknown, variants};
-use clap::Args;
-use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
 use stage_captions::sight::Sight;
-use items::{BatchItem, ModelOptions, Paired};
 
 use super::eval::text_encoder;
 use super::{ConfigArguments, Context, Failure};
@@ -47,7 +47,7 @@ impl Arguments {
         let (seed, mut batches, sight) = outside_run(&config, &context.registry, |build| {
             let side = build.side.as_ref().ok_or_else(|| StageError::msg("no side run"))?;
             let mut batches: Vec<Paired> = Vec::new();
-            side.collect::<Paired>("pairs", &[], &mut |paired| {
+            side.collect_own::<Paired>(&mut |paired| {
                 batches.push(paired);
                 Ok(())
             })?;

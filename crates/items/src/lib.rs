@@ -12,9 +12,10 @@ pub mod metric;
 pub mod model;
 pub mod order;
 pub mod sample;
+pub mod source;
 pub mod texts;
 
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};
-pub use model::{ModelOptions, Products, StartEncoder, TextEncoder, TextEncoderHandle, Train};
+pub use model::{StartEncoder, TextEncoder, TextEncoderHandle};
 pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work};
 pub use texts::{Batch, BatchItem, Captioned, NO_NEIGHBOUR, Paired, Role, Tokens};
