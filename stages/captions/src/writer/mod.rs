@@ -54,7 +54,7 @@ pub trait Writer: Send + Sync {
 }
 
 /// A writer that is ready.
-pub trait OpenWriter: Send {
+pub trait OpenWriter: Send + Sync {
     /// The B x R texts of a batch; text `R * i + j` has role `j` and is for item `i`. The same draws
     /// give the same texts: an item's depend on the batch and on `draw(i)`, the address of its random
     /// numbers, alone.
