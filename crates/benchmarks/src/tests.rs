@@ -72,8 +72,10 @@ impl StageKind for Shards {
     type Options = ShardOptions;
 
     fn verify(options: &ShardOptions, look: &mut Look<'_>) {
-        for url in options.urls.iter().filter(|url| !look.path(url).is_file()) {
-            look.fault("urls", format!("shard `{url}` is missing"), "");
+        for url in &options.urls {
+            if !look.path(url).is_file() {
+                look.fault("urls", format!("shard `{url}` is missing"), "");
+            }
         }
     }
 

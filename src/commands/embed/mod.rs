@@ -12,7 +12,7 @@ use clip::preprocess::Limits;
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
 use model::{Model, Products};
 use pipeline_engine::{Chosen, Part, Several};
-use stage_encode::{Clip, Onnx, open_encoder};
+use stage_encode::{Clip, EncoderKind, Onnx, open_encoder};
 
 use super::{Context, Failure};
 use images::Picture;
@@ -118,7 +118,8 @@ impl Arguments {
     /// Encodes pictures in their order; how many.
     fn embed_images(&self, pictures: images::Pictures, weights: &Path, output: &mut Output) -> anyhow::Result<usize> {
         let clip = Clip { chunk: self.batch.into(), precision: Products::F32 };
-        let encoders = Several::with(vec![Chosen::of(<Onnx as Part>::NAME), Chosen::with(clip, |clip| clip)]);
+        let encoders: Several<dyn EncoderKind> =
+            Several::with(vec![Chosen::of(<Onnx as Part>::NAME), Chosen::<dyn EncoderKind>::with(clip, |clip| clip)]);
         let model = Model::open(weights, Path::new(""))?;
         let (encoder, preprocess) = open_encoder(&encoders, &model, &self.device)?;
         let (mut written, mut bad) = (0, 0usize);

@@ -151,14 +151,14 @@ fn pairs(bench: &mut Bench) -> anyhow::Result<()> {
 /// Makes the texts of a batch.
 struct Texts {
     reader: Reader,
-    writer: Box<dyn OpenWriter>,
+    writer: Box<dyn OpenWriter + Sync>,
     roles: &'static [Role],
     tokenizer: Tokenizer,
 }
 
 impl Texts {
     fn new(options: &Options) -> anyhow::Result<Self> {
-        let (writer, roles): (Box<dyn OpenWriter>, &'static [Role]) = match options.preset {
+        let (writer, roles): (Box<dyn OpenWriter + Sync>, &'static [Role]) = match options.preset {
             Preset::Tng => (Box::new(TngWriter::usual()?), &[Role::Original, Role::Compositional, Role::Full]),
             Preset::Contrast => (
                 Box::new(TwinsWriter::usual()?),
