@@ -7,7 +7,7 @@
 //! `docs/tagger.md` says how well it does.
 //!
 //! Nouns are read twice. [`Analysis::nouns`] are the words *tagged* as nouns: they can become an
-//! object. [`Analysis::mentioned`] is every lemma that any word *could* be a form of: it counts as
+//! object. `Analysis::mentioned` is every lemma that any word *could* be a form of: it counts as
 //! said. So a tagging error can cost an object, but hardly ever makes a false caption.
 
 mod lemma;
@@ -183,7 +183,7 @@ fn number(
     }
 }
 
-/// See [`Analysis::mentioned`].
+/// See `Analysis::mentioned`.
 fn mentioned(wordnet: &WordNet, words: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for first in 0..words.len() {
