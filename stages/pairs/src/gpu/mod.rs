@@ -1,57 +1,27 @@
 //! Pair search with the compute shader `shaders/pair_search.wgsl`.
 
+mod adapter;
+mod shader;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 
+use parking_lot::Mutex;
 use rayon::prelude::*;
-use wgpu::{Backends, BufferUsages, DeviceType};
+use wgpu::BufferUsages;
 
 use crate::rank::{Features, Neighbour, rank, rounding_bound};
 use crate::{Adapter, Error, MAX_K, NONE};
+use adapter::Opened;
+pub(crate) use adapter::find;
+use shader::{Entry, Pipelines, SCANNERS, SIDE, Shape, layout};
 
-const SHADER: &str = include_str!("../../../shaders/pair_search.wgsl");
-
-// These two are the shader's.
-const SIDE: u32 = 64;
-const SCANNERS: u32 = 4;
-
-/// The shader finds this many candidates more than asked for. With none to
-/// spare, two scores that f32 can't tell apart at the edge of the list send
+/// The shader finds this many more candidates than are asked for. With none to
+/// spare, two scores that f32 can't tell apart at the end of the list send
 /// their row to the CPU.
 const SPARE: usize = 4;
-
-/// Columns are split until there are about this many workgroups, enough to
-/// fill a large GPU. A constant, not a property of the device.
-const WORKGROUPS: u32 = 512;
-
-/// A candidate as the shader writes it.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Entry {
-    score: f32,
-    column: u32,
-}
-
-/// The shader's `Shape`.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Shape {
-    rows: u32,
-    quads: u32,
-    splits: u32,
-    tiles_per_split: u32,
-}
-
-impl Shape {
-    fn of(features: &Features<'_>) -> Self {
-        let rows = features.rows() as u32;
-        let tiles = rows.div_ceil(SIDE);
-        let tiles_per_split = tiles.div_ceil((WORKGROUPS / tiles).clamp(1, tiles));
-        Self { rows, quads: features.dim.div_ceil(4) as u32, splits: tiles.div_ceil(tiles_per_split), tiles_per_split }
-    }
-}
 
 /// Bytes of the buffers.
 struct Sizes {
@@ -75,7 +45,7 @@ impl Sizes {
 }
 
 /// What a search on the GPU found: the neighbours, `[rows, k]`, and the rows
-/// for which rounding leaves open whether they are the right ones.
+/// for which rounding leaves it open whether they are the right ones.
 pub(crate) struct Found {
     pub(crate) neighbours: Vec<Neighbour>,
     pub(crate) unproven: Vec<u32>,
@@ -94,11 +64,6 @@ pub(crate) struct Gpu {
     buffers: Buffers,
 }
 
-struct Pipelines {
-    search: wgpu::ComputePipeline,
-    merge: wgpu::ComputePipeline,
-}
-
 #[derive(Default)]
 struct Buffers {
     shape: Option<wgpu::Buffer>,
@@ -110,80 +75,14 @@ struct Buffers {
 }
 
 impl Gpu {
-    /// Opens the best adapter of the wanted sort: discrete before integrated
-    /// before virtual before software, then in the driver's order.
+    /// Opens the best adapter of the wanted kind.
     pub(crate) fn open(wanted: Adapter) -> Result<Self, Error> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-            backends: Backends::PRIMARY.with_env(),
-            ..wgpu::InstanceDescriptor::new_without_display_handle()
-        });
-        let adapters = pollster::block_on(instance.enumerate_adapters(Backends::all()));
-        let mut seen: Vec<String> = Vec::new();
-        let mut best: Option<(u32, wgpu::Adapter)> = None;
-        for adapter in adapters {
-            let info = adapter.get_info();
-            seen.push(describe(&info));
-            if wanted == Adapter::Hardware && info.device_type == DeviceType::Cpu {
-                continue;
-            }
-            let preference = match info.device_type {
-                DeviceType::DiscreteGpu => 0,
-                DeviceType::IntegratedGpu => 1,
-                DeviceType::VirtualGpu => 2,
-                DeviceType::Other => 3,
-                DeviceType::Cpu => 4,
-            };
-            if best.as_ref().is_none_or(|(held, _)| preference < *held) {
-                best = Some((preference, adapter));
-            }
-        }
-        let Some((_, adapter)) = best else {
-            return Err(Error::NoAdapter {
-                wanted,
-                seen: if seen.is_empty() { "none".to_owned() } else { seen.join(", ") },
-            });
-        };
-        Self::with_adapter(&adapter)
+        Self::with_adapter(&find(wanted)?)
     }
 
-    fn with_adapter(adapter: &wgpu::Adapter) -> Result<Self, Error> {
-        let name = describe(&adapter.get_info());
-        let offered = adapter.limits();
-        // WebGPU's defaults are enough for the shader; larger buffers only
-        // where the adapter has them.
-        let limits = wgpu::Limits {
-            max_buffer_size: offered.max_buffer_size,
-            max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
-            ..wgpu::Limits::default()
-        };
-        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("pair search"),
-            required_limits: limits,
-            ..Default::default()
-        }))
-        .map_err(|error| Error::Device { device: name.clone(), message: format!("can't be opened: {error}") })?;
-        let lost = Arc::new(Mutex::new(None));
-        device.set_device_lost_callback({
-            let lost = Arc::clone(&lost);
-            move |reason, message| {
-                *lock(&lost) = Some(format!("{reason:?}: {message}"));
-            }
-        });
-        // Without a handler wgpu panics. What matters comes through the error
-        // scopes of the call that caused it.
-        device.on_uncaptured_error(Arc::new(|error: wgpu::Error| {
-            tracing::warn!("pair search: {error}");
-        }));
-        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("pair search"),
-            entries: &[
-                binding(0, wgpu::BufferBindingType::Uniform),
-                binding(1, wgpu::BufferBindingType::Storage { read_only: true }),
-                binding(2, wgpu::BufferBindingType::Storage { read_only: true }),
-                binding(3, wgpu::BufferBindingType::Storage { read_only: false }),
-                binding(4, wgpu::BufferBindingType::Storage { read_only: false }),
-            ],
-        });
+    pub(crate) fn with_adapter(adapter: &wgpu::Adapter) -> Result<Self, Error> {
+        let Opened { name, device, queue, lost } = adapter::open(adapter)?;
+        let layout = layout(&device);
         Ok(Self { name, device, queue, lost, layout, pipelines: BTreeMap::new(), buffers: Buffers::default() })
     }
 
@@ -205,7 +104,7 @@ impl Gpu {
         Ok(Found { neighbours, unproven })
     }
 
-    /// The shader's list of `keep` candidates a row, `[rows, keep]`.
+    /// The shader's list of `keep` candidates per row, `[rows, keep]`.
     fn candidates(&mut self, features: Features<'_>, keep: usize) -> Result<Vec<Entry>, Error> {
         self.check_lost()?;
         // Errors of one thread's calls, innermost scope first.
@@ -218,11 +117,11 @@ impl Gpu {
             error = error.or(pollster::block_on(scope.pop()));
         }
         if error.is_some() || entries.is_err() {
-            // What could not be made, or is still mapped, must not be used again.
+            // Buffers that could not be created, or are still mapped, must not be used again.
             self.buffers = Buffers::default();
             self.pipelines.clear();
         }
-        // A lost device also shows as validation errors: the cause goes first.
+        // A lost device also causes validation errors: the cause is reported first.
         self.check_lost()?;
         match error {
             None => entries,
@@ -294,11 +193,11 @@ impl Gpu {
             // The receiver is gone only if the search has already failed.
             let _ = sender.send(result);
         });
-        // wgpu panics here if the driver reports a lost device, and offers no
-        // call that doesn't. The device isn't used again after this.
+        // wgpu panics here if the driver reports a lost device, and has no call
+        // that doesn't. The device isn't used again after this.
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(wgpu::PollType::wait_indefinitely())));
         let Ok(polled) = polled else {
-            lock(&self.lost).get_or_insert_with(|| "while it was waited for".to_owned());
+            self.lost.lock().get_or_insert_with(|| "while the search waited for it".to_owned());
             return self.check_lost().map(|()| Vec::new());
         };
         polled.map_err(|error| self.failed(error))?;
@@ -311,7 +210,7 @@ impl Gpu {
     }
 
     fn check_lost(&self) -> Result<(), Error> {
-        match &*lock(&self.lost) {
+        match &*self.lost.lock() {
             None => Ok(()),
             Some(message) => Err(Error::Lost { device: self.name.clone(), message: message.clone() }),
         }
@@ -322,33 +221,7 @@ impl Gpu {
     }
 }
 
-impl Pipelines {
-    fn new(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, keep: usize) -> Self {
-        let text = format!("const KEEP: u32 = {keep}u;\n{SHADER}");
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some("pair_search.wgsl"),
-            source: wgpu::ShaderSource::Wgsl(text.into()),
-        });
-        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some("pair search"),
-            bind_group_layouts: &[Some(layout)],
-            immediate_size: 0,
-        });
-        let pipeline = |entry_point| {
-            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(entry_point),
-                layout: Some(&layout),
-                module: &module,
-                entry_point: Some(entry_point),
-                compilation_options: Default::default(),
-                cache: None,
-            })
-        };
-        Self { search: pipeline("search"), merge: pipeline("merge") }
-    }
-}
-
-/// Ranks a row's candidates and says whether `found` is proven right.
+/// Ranks a row's candidates; returns whether `found` is proven to be right.
 fn prove(features: Features<'_>, row: u32, entries: &[Entry], found: &mut [Neighbour]) -> bool {
     let bound = rounding_bound(features.dim);
     let mut candidates = [Neighbour::NONE; MAX_K + SPARE];
@@ -358,19 +231,19 @@ fn prove(features: Features<'_>, row: u32, entries: &[Entry], found: &mut [Neigh
             return false;
         }
         *candidate = features.scored(row, entry.column);
-        // A device less exact than WGSL asks for proves nothing.
+        // A device that is less exact than WGSL requires proves nothing.
         if (candidate.cosine - f64::from(entry.score)).abs() > bound {
             return false;
         }
     }
     rank(&mut candidates[..count], found);
-    // A list that isn't full holds every row there is. Else all others have at
-    // most the last f32 score.
+    // A list that isn't full holds every row of another group. If it is full, all other
+    // rows have at most the last f32 score.
     let Some(last) = entries.last().filter(|last| last.column != NONE) else { return true };
     found.last().is_some_and(|kth| kth.cosine > f64::from(last.score) + bound)
 }
 
-/// The features with rows of `4 * quads`, zeros at the end.
+/// The features with rows of `4 * quads` numbers, filled up with zeros.
 fn padded(features: Features<'_>, quads: u32) -> Cow<'_, [f32]> {
     let width = 4 * quads as usize;
     if width == features.dim {
@@ -383,16 +256,7 @@ fn padded(features: Features<'_>, quads: u32) -> Cow<'_, [f32]> {
     Cow::Owned(padded)
 }
 
-fn binding(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-        count: None,
-    }
-}
-
-/// The buffer in `slot` (a handle to it), made anew if it is too small.
+/// A handle to the buffer in `slot`, which is created again if it is too small.
 fn fit(device: &wgpu::Device, slot: &mut Option<wgpu::Buffer>, bytes: u64, usage: BufferUsages) -> wgpu::Buffer {
     if slot.as_ref().is_some_and(|buffer| buffer.size() < bytes) {
         *slot = None;
@@ -406,15 +270,6 @@ fn fit(device: &wgpu::Device, slot: &mut Option<wgpu::Buffer>, bytes: u64, usage
         })
     })
     .clone()
-}
-
-fn describe(info: &wgpu::AdapterInfo) -> String {
-    format!("{} ({}, {:?})", info.name, info.backend, info.device_type)
-}
-
-/// A panic elsewhere leaves the message whole.
-fn lock(lost: &Mutex<Option<String>>) -> std::sync::MutexGuard<'_, Option<String>> {
-    lost.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -503,7 +358,7 @@ pub(crate) mod tests {
                 if let Err(error) = gpu.search(features, 1) {
                     break error;
                 }
-                assert!(began.elapsed().as_secs() < 60, "it was never told");
+                assert!(began.elapsed().as_secs() < 60, "the search never failed");
             };
             assert!(matches!(error, Error::Lost { .. }), "{error}");
             loser.join().unwrap();

@@ -1,21 +1,69 @@
-//! An image encoder from an ONNX file, run by tract on the CPU.
+//! `onnx`: an image encoder from an ONNX file, run by tract on the CPU.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clip::Preprocess;
+use ::clip::{Checkpoint, Preprocess};
 use items::Pixels;
+use pipeline_engine::{Part, options};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use crate::encoder::{EncodeError, Encoder, check_size};
+use super::{EncodeError, Encoder, EncoderKind, check_size};
 
+/// The file in the folder of the checkpoint.
+const FILE: &str = "vision_model.onnx";
 const INPUT: &str = "pixel_values";
 const OUTPUT: &str = "image_embeds";
 
+options! {
+    /// The encoder `onnx`: vision_model.onnx in the folder of the checkpoint, on the CPU.
+    pub struct Onnx {
+        /// Threads that encode; 0: one per core.
+        workers: usize = 0, 0..=256 => free;
+    }
+}
+
+impl Part for Onnx {
+    const NAME: &'static str = "onnx";
+    const ABOUT: &'static str = "vision_model.onnx in the folder of the checkpoint, on the CPU";
+}
+
+impl EncoderKind for Onnx {
+    fn is_in(&self, checkpoint: &Checkpoint) -> bool {
+        checkpoint.dir().join(FILE).is_file()
+    }
+
+    fn workers(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
+    }
+
+    /// A digest of the file.
+    fn fingerprint(&self, checkpoint: &Checkpoint, _device: &str) -> Result<String, EncodeError> {
+        let path = checkpoint.dir().join(FILE);
+        let fault = |source| EncodeError::Read { path: path.clone(), source };
+        let file = std::fs::File::open(&path).map_err(fault)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(file).map_err(fault)?;
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    fn open(
+        &self,
+        checkpoint: &Checkpoint,
+        preprocess: Preprocess,
+        _device: &str,
+    ) -> Result<Box<dyn Encoder>, EncodeError> {
+        Ok(Box::new(OnnxEncoder::open(&checkpoint.dir().join(FILE), preprocess)?))
+    }
+}
+
 /// `vision_model.onnx`: input `pixel_values` N x 3 x S x S, output `image_embeds` N x D.
 ///
-/// One picture a run, so that a feature does not depend on its company; threads
+/// It runs one picture at a time, so that a feature does not depend on other pictures; threads
 /// share the optimised plan.
 #[derive(Debug)]
 pub struct OnnxEncoder {
@@ -29,7 +77,7 @@ impl OnnxEncoder {
     /// Reads and optimises the model for pictures of the size that `preprocess` makes.
     ///
     /// # Errors
-    /// A file that is missing or no such model, or one that takes another size.
+    /// A file that is missing, is not such a model, or takes another size.
     pub fn open(path: &Path, preprocess: Preprocess) -> Result<Self, EncodeError> {
         let bytes = std::fs::read(path).map_err(|source| EncodeError::Read { path: path.to_owned(), source })?;
         let fault = |message: String| EncodeError::Onnx { path: path.to_owned(), message };
