@@ -1,56 +1,21 @@
 //! AdamW (Loshchilov and Hutter, arXiv 1711.05101) on the host.
 //!
-//! Weights and moments are plain `Vec<f32>`: one fused pass over memory a step,
-//! the same numbers on every device, and a checkpoint is a copy. Matrices decay,
-//! vectors (norms, biases) do not, as in open_clip. The token embedding does not
-//! decay either, so a token that no batch has held keeps its row as it was, and
-//! a step costs the rows that were ever seen, not the vocabulary.
+//! Weights and moments are plain `Vec<f32>`: a step is one pass over memory, the numbers are the
+//! same on every device, and a checkpoint is a copy. Matrices decay, vectors (norms, biases) do
+//! not, as in open_clip. The token embedding does not decay either, so a token that was in no
+//! batch keeps its row as it was, and a step costs the rows that were ever seen, not the whole
+//! vocabulary.
 
 use std::collections::BTreeMap;
 
 use clip::{Tensors, text::TOKEN_EMBEDDING};
 use rayon::prelude::*;
 
-/// Numbers that a thread updates at a time; also the blocks of the norm, which
+use super::{Gradient, Gradients, Misfit, NotFinite, Settings};
+
+/// Numbers that a thread updates at a time. Also the blocks in which the norm is summed, which
 /// must not depend on the number of threads.
 const BLOCK: usize = 1 << 14;
-
-/// Settings of [`AdamW`].
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Decay of the mean gradient.
-    pub beta1: f64,
-    /// Decay of the mean squared gradient.
-    pub beta2: f64,
-    /// Added to the root of the latter.
-    pub eps: f64,
-    /// Share of a weight, times the learning rate, that each step takes off.
-    pub weight_decay: f64,
-    /// The largest norm of the whole gradient; 0: any.
-    pub clip_norm: f64,
-}
-
-/// A gradient on the host.
-#[derive(Debug, Clone)]
-pub enum Gradient {
-    /// Of every number of the parameter.
-    Dense(Vec<f32>),
-    /// Of some rows of a matrix; 0 elsewhere.
-    Rows {
-        /// Which, ascending.
-        rows: Vec<u32>,
-        /// Theirs, end to end.
-        values: Vec<f32>,
-    },
-}
-
-impl Gradient {
-    fn values(&self) -> &[f32] {
-        match self {
-            Self::Dense(values) | Self::Rows { values, .. } => values,
-        }
-    }
-}
 
 /// A weight with its moments.
 #[derive(Debug, Clone)]
@@ -68,7 +33,7 @@ pub struct Parameter {
     moving: Vec<bool>,
 }
 
-/// The optimizer and all it knows.
+/// The optimizer with its weights and moments.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     settings: Settings,
@@ -85,7 +50,7 @@ struct Rule {
     /// `1 / sqrt(1 - beta2^t)`.
     unbias: f32,
     eps: f32,
-    /// What is left of a weight that decays.
+    /// A weight that decays is multiplied by this.
     left: f32,
     /// Gradients are multiplied by this.
     clip: f32,
@@ -107,8 +72,8 @@ impl AdamW {
     /// Starts from these weights, with moments of 0.
     pub fn new(settings: Settings, weights: Tensors) -> Self {
         let parameter = |(name, (shape, values)): (String, (Vec<usize>, Vec<f32>))| {
-            // Zeros fresh from the system take up no memory until they are written to, which those of
-            // tokens that no batch has held never are. A clone would be.
+            // Fresh zeros from the system take no memory until they are written to, and those of tokens
+            // that are in no batch never are. A clone of other zeros would take it at once.
             let zeros = || vec![0.0; values.len()];
             let (mean, square) = (zeros(), zeros());
             let mut parameter = Parameter::restored(shape, values, mean, square);
@@ -128,14 +93,14 @@ impl AdamW {
         &self.parameters
     }
 
-    /// Goes on from another's weights and moments.
+    /// Takes over weights and moments, those of a checkpoint for instance.
     ///
     /// # Errors
-    /// The name of a tensor that is missing or of another shape; nothing is changed then.
-    pub fn restore(&mut self, steps: u64, restored: BTreeMap<String, Parameter>) -> Result<(), String> {
+    /// The first tensor that is missing or of another shape; nothing is changed then.
+    pub fn restore(&mut self, steps: u64, restored: BTreeMap<String, Parameter>) -> Result<(), Misfit> {
         for (name, parameter) in &self.parameters {
             if restored.get(name).map(|p| &p.shape) != Some(&parameter.shape) {
-                return Err(format!("{name} is missing or not of shape {:?}", parameter.shape));
+                return Err(Misfit { name: name.clone(), shape: parameter.shape.clone() });
             }
         }
         for (name, parameter) in restored {
@@ -154,16 +119,16 @@ impl AdamW {
         rows.iter().flat_map(|&row| &parameter.values[row as usize * width..][..width]).copied().collect()
     }
 
-    /// One step down `gradients`; parameters without one stay. Returns the norm
-    /// of the whole gradient before it was clipped.
+    /// One step down the gradient; parameters that have none stay as they are. Returns the norm of the
+    /// whole gradient before it was clipped.
     ///
     /// # Errors
-    /// That norm, when it is not finite; nothing is changed then.
-    pub fn step(&mut self, lr: f64, gradients: &BTreeMap<String, Gradient>) -> Result<f64, f64> {
+    /// [`NotFinite`] when that norm is; nothing is changed then.
+    pub fn step(&mut self, lr: f64, gradients: &Gradients) -> Result<f64, NotFinite> {
         let squares = gradients.values().map(|gradient| sum_of_squares(gradient.values())).sum::<f64>();
         let norm = squares.sqrt();
         if !norm.is_finite() {
-            return Err(norm);
+            return Err(NotFinite(norm));
         }
         self.steps += 1;
         let Settings { beta1, beta2, eps, weight_decay, clip_norm } = self.settings;
@@ -191,12 +156,12 @@ impl AdamW {
 }
 
 impl Parameter {
-    /// Numbers of a row.
+    /// Numbers per row.
     pub fn width(&self) -> usize {
         self.shape.iter().skip(1).product::<usize>().max(1)
     }
 
-    /// A parameter as a checkpoint has it; all three of the size that `shape` says.
+    /// A parameter as a checkpoint has it; all three vectors are of the size that `shape` says.
     pub fn restored(shape: Vec<usize>, values: Vec<f32>, exp_avg: Vec<f32>, exp_avg_sq: Vec<f32>) -> Self {
         let width = shape.iter().skip(1).product::<usize>().max(1);
         let zero = |row: &[f32]| row.iter().all(|&v| v == 0.0);
@@ -205,7 +170,7 @@ impl Parameter {
         Self { shape, values, exp_avg, exp_avg_sq, decays: false, moving }
     }
 
-    /// Rows that have moments; a row that no gradient ever reached has none.
+    /// Rows that have moments: those that a gradient has reached.
     pub fn moving_rows(&self) -> Vec<u32> {
         (0u32..).zip(&self.moving).filter(|(_, moving)| **moving).map(|(row, _)| row).collect()
     }
@@ -223,9 +188,9 @@ impl Parameter {
             .for_each(|(((values, mean), square), gradient)| rule.update(decays, values, mean, square, gradient));
     }
 
-    /// The same as [`Parameter::update`] with the gradient written out, zeros
-    /// and all: rows that are not in this batch still move by their moments, and
-    /// rows without moments would stay, so they are left alone.
+    /// The same as [`Parameter::update`] with the gradient written out, zeros included: rows that are
+    /// not in this batch still move by their moments. Rows without moments would not change, so they
+    /// are skipped.
     fn update_rows(&mut self, rule: &Rule, rows: &[u32], gradient: &[f32]) {
         let width = self.width();
         let zeros = vec![0.0; width];
@@ -248,7 +213,7 @@ impl Parameter {
     }
 }
 
-/// In f64 and in blocks whose order does not depend on threads.
+/// In f64, and in blocks whose order does not depend on threads.
 fn sum_of_squares(values: &[f32]) -> f64 {
     let block = |block: &[f32]| block.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
     values.par_chunks(BLOCK).map(block).collect::<Vec<_>>().into_iter().sum()
@@ -266,7 +231,7 @@ mod tests {
         (0..len).map(|i| ((i * 37 + seed * 101) as f32 * 0.7).sin()).collect()
     }
 
-    fn dense(gradients: &[(&str, Vec<f32>)]) -> BTreeMap<String, Gradient> {
+    fn dense(gradients: &[(&str, Vec<f32>)]) -> Gradients {
         gradients.iter().map(|(name, values)| (name.to_string(), Gradient::Dense(values.clone()))).collect()
     }
 
@@ -333,10 +298,21 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_that_is_no_number_changes_nothing() {
+    fn a_gradient_that_is_not_finite_changes_nothing() {
         let mut adam = AdamW::new(SETTINGS, [("w".to_owned(), (vec![3], numbers(0, 3)))].into());
-        assert!(adam.step(0.01, &dense(&[("w", vec![0.0, f32::NAN, 0.0])])).unwrap_err().is_nan());
+        assert!(adam.step(0.01, &dense(&[("w", vec![0.0, f32::NAN, 0.0])])).unwrap_err().0.is_nan());
         assert_eq!((adam.steps(), &adam.parameters()["w"].values), (0, &numbers(0, 3)));
+    }
+
+    #[test]
+    fn weights_that_do_not_fit_are_named() {
+        let adam = |shape: Vec<usize>| AdamW::new(SETTINGS, [("w".to_owned(), (shape, numbers(0, 6)))].into());
+        let mut whole = adam(vec![2, 3]);
+        let error = whole.restore(7, adam(vec![3, 2]).parameters().clone()).unwrap_err();
+        assert_eq!(error, Misfit { name: "w".into(), shape: vec![2, 3] });
+        assert_eq!(whole.steps(), 0);
+        whole.restore(7, adam(vec![2, 3]).parameters().clone()).unwrap();
+        assert_eq!(whole.steps(), 7);
     }
 
     #[test]
