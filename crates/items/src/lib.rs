@@ -12,6 +12,7 @@ pub mod metric;
 pub mod model;
 pub mod order;
 pub mod sample;
+pub mod source;
 pub mod texts;
 
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};

@@ -1,9 +1,10 @@
-//! Retrieval both ways, with several texts an image: plain, or with negation.
+//! Retrieval both ways, with several texts per image: plain, or with negation.
 
-use pipeline_engine::{Build, Probe, ProbeKind, StageError, options};
 use items::TextEncoder;
+use pipeline_engine::{Build, StageError};
 
-use crate::benchmark::{Benchmark, Coverage, Detail, Probed};
+use super::Baselines;
+use crate::benchmark::{Benchmark, Coverage};
 use crate::negation::{TrainingFree, has_negation};
 use crate::pictures::{Pictures, cosines, gather};
 use crate::score::Series;
@@ -14,44 +15,23 @@ const RANKS: [usize; 3] = [1, 5, 10];
 /// Texts whose similarities to all images are in memory at once.
 const CHUNK: usize = 1024;
 
-options! {
-    /// Options of the eval `retrieval`.
-    pub struct RetrievalOptions {
-        /// Shards with images and captions.
-        shards: Vec<String>;
-    }
-}
-
-/// The kind `retrieval`.
-pub struct RetrievalKind;
-
-impl ProbeKind for RetrievalKind {
-    const KIND: &'static str = "retrieval";
-    const ABOUT: &'static str = "plain retrieval both ways, R@1, R@5 and R@10: what must not be lost";
-    type Options = RetrievalOptions;
-
-    fn build(options: RetrievalOptions, name: &str, build: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
-        let retrieval = Retrieval::of_shards(name, &options.shards, build)?;
-        Ok(Probed::probe(name, Box::new(retrieval), Detail { baselines: false, lambda: 0.0 }))
-    }
-}
-
 /// Images, and texts that each belong to one of them.
 #[derive(Debug)]
-pub struct Retrieval {
+pub struct Ranks {
     coverage: Coverage,
     dim: usize,
     /// N x D.
     features: Vec<f32>,
-    /// Every text once; `queries` are places in it.
+    /// Each text once; `queries` are places in it.
     texts: Texts,
     queries: Vec<usize>,
     /// The image of each query.
     owners: Vec<usize>,
+    baselines: Option<Baselines>,
 }
 
-impl Retrieval {
-    /// The images and captions of shards.
+impl Ranks {
+    /// The images and captions of shards, for the benchmark `name`.
     ///
     /// # Errors
     /// A shard that cannot be read, or no usable image.
@@ -60,38 +40,45 @@ impl Retrieval {
         let captions = pictures.captions.iter().map(|captions| captions.to_vec()).collect();
         let count = pictures.len();
         let coverage = Coverage { rows: count, used: count, ..Coverage::default() };
-        Ok(Self::new(coverage, pictures.dim, pictures.features, captions))
+        Ok(Self::new(coverage, pictures.dim, pictures.features, captions, None))
     }
 
     /// Rows of an image and its texts; the images are those that the rows name, each once.
     ///
     /// # Errors
-    /// When none of the images is there, or encoding fails.
+    /// When none of the images is found, or encoding fails.
     pub fn open(
         name: &str,
         rows: Vec<(String, Vec<String>)>,
         images: &[String],
+        baselines: Option<Baselines>,
         build: &Build<'_>,
     ) -> Result<Self, StageError> {
         let wanted: Vec<&str> = rows.iter().map(|(image, _)| image.as_str()).collect();
-        let (pictures, places, missing) = gather(name, images, &wanted, build)?;
-        let mut coverage = Coverage { rows: rows.len(), missing, ..Coverage::default() };
-        let mut order: Vec<Option<usize>> = vec![None; pictures.len()];
+        let found = gather(name, images, &wanted, build)?;
+        let mut coverage = Coverage { rows: rows.len(), missing: found.missing, ..Coverage::default() };
+        let mut order: Vec<Option<usize>> = vec![None; found.pictures.len()];
         let (mut features, mut captions) = (Vec::new(), Vec::<Vec<String>>::new());
-        for ((_, texts), place) in rows.into_iter().zip(places) {
+        for ((_, texts), place) in rows.into_iter().zip(found.places) {
             let Some(place) = place else { continue };
             coverage.used += 1;
             let image = *order[place].get_or_insert_with(|| {
-                features.extend_from_slice(pictures.feature(place));
+                features.extend_from_slice(found.pictures.feature(place));
                 captions.push(Vec::new());
                 captions.len() - 1
             });
             captions[image].extend(texts);
         }
-        Ok(Self::new(coverage, pictures.dim, features, captions))
+        Ok(Self::new(coverage, found.pictures.dim, features, captions, baselines))
     }
 
-    fn new(coverage: Coverage, dim: usize, features: Vec<f32>, captions: Vec<Vec<String>>) -> Self {
+    fn new(
+        coverage: Coverage,
+        dim: usize,
+        features: Vec<f32>,
+        captions: Vec<Vec<String>>,
+        baselines: Option<Baselines>,
+    ) -> Self {
         let mut texts = Texts::default();
         let (mut queries, mut owners) = (Vec::new(), Vec::new());
         for (image, captions) in captions.iter().enumerate() {
@@ -100,7 +87,7 @@ impl Retrieval {
                 owners.push(image);
             }
         }
-        Self { coverage, dim, features, texts, queries, owners }
+        Self { coverage, dim, features, texts, queries, owners, baselines }
     }
 
     /// R@k both ways, from the similarities of a chunk of queries with all images.
@@ -118,12 +105,12 @@ impl Retrieval {
     }
 }
 
-impl Benchmark for Retrieval {
+impl Benchmark for Ranks {
     fn coverage(&self) -> &Coverage {
         &self.coverage
     }
 
-    fn series(&self, encoder: &dyn TextEncoder, detail: Detail) -> Result<Vec<Series>, StageError> {
+    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
         let rows = self.texts.embed(encoder, self.dim)?;
         let mut series = Vec::new();
         let similar = |queries: &[usize]| {
@@ -131,8 +118,9 @@ impl Benchmark for Retrieval {
             cosines(&texts, &self.features, self.dim)
         };
         self.recall("", similar, &mut series);
-        if detail.baselines && self.texts.list().iter().any(|text| has_negation(text)) {
-            let free = TrainingFree::new(self.texts.list(), encoder, self.dim, detail.lambda)?;
+        let negated = || self.texts.list().iter().any(|text| has_negation(text));
+        if let Some(Baselines { lambda }) = self.baselines.filter(|_| negated()) {
+            let free = TrainingFree::new(self.texts.list(), encoder, self.dim, lambda)?;
             let similar = |queries: &[usize]| {
                 let images = || self.features.chunks_exact(self.dim);
                 queries
@@ -146,17 +134,17 @@ impl Benchmark for Retrieval {
     }
 }
 
-/// How many wrong answers stand before the first right one.
-struct Ranks {
+/// How many wrong answers rank before the first correct one.
+struct Before {
     /// For each query: images before its own.
     text_to_image: Vec<usize>,
     /// For each image: other images' texts before the best of its own.
     image_to_text: Vec<usize>,
 }
 
-/// `similar` gives chunks x images. A wrong answer that is as similar as the right one stands
-/// before it: ties don't help.
-fn ranks(queries: &[usize], owners: &[usize], images: usize, similar: impl Fn(&[usize]) -> Vec<f32>) -> Ranks {
+/// `similar` gives the similarities of a chunk of queries with all images, row by row. A wrong
+/// answer that is as similar as the correct one ranks before it: ties do not help.
+fn ranks(queries: &[usize], owners: &[usize], images: usize, similar: impl Fn(&[usize]) -> Vec<f32>) -> Before {
     let mut text_to_image = Vec::with_capacity(queries.len());
     let mut best = vec![f32::NEG_INFINITY; images];
     for (queries, owners) in queries.chunks(CHUNK).zip(owners.chunks(CHUNK)) {
@@ -173,7 +161,7 @@ fn ranks(queries: &[usize], owners: &[usize], images: usize, similar: impl Fn(&[
             }
         }
     }
-    Ranks { text_to_image, image_to_text }
+    Before { text_to_image, image_to_text }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! A little English around the name of a thing.
+//! Things that photos show, with the English that their names need.
 
 use stage_captions::usage;
 use stage_captions::wordnet::{Concept, Part, WordNet};
 
-/// Whether a name takes "a", and which verb goes with it.
+/// Decides whether a name takes "a", and which verb follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Number {
     Singular,
@@ -14,9 +14,9 @@ enum Number {
 /// A thing that a photo may show.
 #[derive(Clone, Debug)]
 pub struct Thing {
-    /// Its name in lower case, a singular where there is one: "tennis ball".
+    /// Its name in lower case, in the singular if it has one: "tennis ball".
     pub name: String,
-    /// What WordNet takes it for; none for a name that it does not know.
+    /// What it is in WordNet; none for a name that WordNet does not have.
     pub concept: Option<Concept>,
     number: Number,
 }
@@ -54,7 +54,7 @@ impl Thing {
     }
 }
 
-/// "a" or "an", by the sound that the spelling most likely stands for.
+/// "a" or "an", by the sound that the spelling most likely has.
 fn article(word: &str) -> &'static str {
     let consonant = ["uni", "use", "one", "eu", "ukulele", "utensil"].iter().any(|start| word.starts_with(start));
     let silent = ["hour", "heir", "honest"].iter().any(|start| word.starts_with(start));

@@ -1,31 +1,37 @@
-//! Multiple choice and negated queries from what is known of images, as NegBench
-//! (arXiv 2501.09425, section 3) makes them.
+//! Multiple choice from what is known of images, as NegBench (arXiv 2501.09425, section 3) makes
+//! it: four statements, one of them true.
 
 use std::collections::BTreeMap;
 
+use benchmarks::kinds::negbench_mcq::McqRow;
 use pipeline_engine::rng::Draw;
 use rand::{Rng, RngExt};
-use benchmarks::negbench::{McqRow, RetrievalRow};
 
+use crate::draws::{pair, plausible, weighted};
 use crate::known::{Known, Picture};
-use crate::templates::{Filling, Kind, fill, queries};
+use crate::templates::{Filling, Kind, fill};
 
 /// Drafts that a question is chosen from.
 const DRAFTS: usize = 60;
-/// The most plausible absent things of an image, among which draws are made.
-const PLAUSIBLE: usize = 24;
 
 /// A statement: what it says is there, and what is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// What it does.
+    /// Whether it affirms, denies, or both.
     pub kind: Kind,
     /// Things it says are there, as positions in [`Known::things`].
     pub shown: Vec<usize>,
-    /// What it says is not.
+    /// What it says is not there.
     pub missing: Option<usize>,
     /// Which wording of its kind.
     wording: usize,
+}
+
+impl Claim {
+    /// That two things are there, in the first wording.
+    pub(crate) fn affirming(a: usize, b: usize) -> Self {
+        Self { kind: Kind::Positive, shown: vec![a, b], missing: None, wording: 0 }
+    }
 }
 
 /// A question, before it is a row.
@@ -38,7 +44,7 @@ pub struct Question {
     pub claims: [Claim; 4],
 }
 
-/// How often objects and wordings were in right and in wrong statements so far.
+/// How often objects and wordings were in true and in false statements so far.
 type Tally = BTreeMap<(Kind, Feature), (i32, i32)>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,8 +55,8 @@ enum Feature {
 
 /// `each` questions about every image that has something to ask about.
 ///
-/// Types come about equally often. Of several drafts the one is taken after which every thing,
-/// in every role, and every wording is nearest to being right one time in four, so that a
+/// Each type is asked about equally often. Of several drafts the one is taken after which every thing,
+/// in every role, and every wording is nearest to being true one time in four, so that a
 /// statement tells little without its image.
 pub fn questions(known: &Known, each: usize, seed: u64) -> Vec<Question> {
     let mut tally = Tally::new();
@@ -74,8 +80,8 @@ pub fn questions(known: &Known, each: usize, seed: u64) -> Vec<Question> {
                 *kinds.entry(kind).or_default() += 1;
                 for (i, claim) in claims.iter().enumerate() {
                     for feature in features(claim) {
-                        let (right, wrong) = tally.entry((claim.kind, feature)).or_default();
-                        *if i == 0 { right } else { wrong } += 1;
+                        let (is_true, is_false) = tally.entry((claim.kind, feature)).or_default();
+                        *if i == 0 { is_true } else { is_false } += 1;
                     }
                 }
                 made.push(Question { picture: index, claims });
@@ -83,40 +89,6 @@ pub fn questions(known: &Known, each: usize, seed: u64) -> Vec<Question> {
         }
     }
     made
-}
-
-/// The absent things of an image that are most at home beside what it shows, with weights.
-fn plausible(known: &Known, picture: &Picture) -> Vec<(usize, f64)> {
-    let mut absent: Vec<(usize, f64)> =
-        picture.absent.iter().map(|&thing| (thing, known.plausible(picture, thing))).collect();
-    absent.sort_by(|a, b| b.1.total_cmp(&a.1).then(known.count[b.0].cmp(&known.count[a.0])).then(a.0.cmp(&b.0)));
-    absent.truncate(PLAUSIBLE);
-    // What never came beside them is drawn too, if seldom.
-    absent.iter_mut().for_each(|(_, weight)| *weight += 1e-3);
-    absent
-}
-
-/// Two things of the image that one statement may hold.
-fn pair<R: Rng>(known: &Known, picture: &Picture, rng: &mut R) -> Option<(usize, usize)> {
-    let pairs: Vec<(usize, usize)> = picture
-        .present
-        .iter()
-        .flat_map(|&a| picture.present.iter().map(move |&b| (a, b)))
-        .filter(|&(a, b)| known.apart(a, b))
-        .collect();
-    (!pairs.is_empty()).then(|| pairs[rng.random_range(0..pairs.len())])
-}
-
-fn weighted<R: Rng>(among: &[(usize, f64)], rng: &mut R) -> usize {
-    let total: f64 = among.iter().map(|(_, weight)| weight).sum();
-    let mut at = rng.random_range(0.0..total);
-    for (thing, weight) in among {
-        if at < *weight {
-            return *thing;
-        }
-        at -= weight;
-    }
-    among[among.len() - 1].0
 }
 
 fn draft<R: Rng>(
@@ -135,7 +107,7 @@ fn draft<R: Rng>(
         let wordings = wordings.iter().find(|(k, _)| *k == kind).map_or(1, |(_, count)| *count);
         Claim { kind, shown: shown.to_vec(), missing, wording: rng.random_range(0..wordings) }
     };
-    let truth = match kind {
+    let correct = match kind {
         Kind::Positive => {
             let (a, b) = two?;
             claim(kind, &[a, b], None)
@@ -148,13 +120,13 @@ fn draft<R: Rng>(
     let (shown, missing) = match form {
         0 => (m, other),
         1 => (m, a),
-        // Both are there; with one thing alone, as above.
+        // Both are there; if there is only one thing, as above.
         _ if other != a => (a, other),
         _ => (m, a),
     };
     let hybrid = claim(Kind::Hybrid, &[shown], Some(missing));
     let negative = claim(Kind::Negative, &[], Some(if own { a } else { other }));
-    Some([truth, hybrid, positive, negative])
+    Some([correct, hybrid, positive, negative])
 }
 
 fn features(claim: &Claim) -> impl Iterator<Item = Feature> {
@@ -162,13 +134,13 @@ fn features(claim: &Claim) -> impl Iterator<Item = Feature> {
     [Feature::Wording(claim.wording)].into_iter().chain(said.map(|(thing, there)| Feature::Said(thing, there)))
 }
 
-/// How much further from "right one time in four" the claims would bring what they are made of.
+/// How much further from "true one time in four" the claims would bring what they are made of.
 fn bias(tally: &Tally, claims: &[Claim; 4]) -> i64 {
     let mut sum = 0;
     for (i, claim) in claims.iter().enumerate() {
         for feature in features(claim) {
-            let (right, wrong) = tally.get(&(claim.kind, feature)).copied().unwrap_or_default();
-            let before = i64::from(3 * right - wrong);
+            let (is_true, is_false) = tally.get(&(claim.kind, feature)).copied().unwrap_or_default();
+            let before = i64::from(3 * is_true - is_false);
             let after = before + if i == 0 { 3 } else { -1 };
             sum += after * after - before * before;
         }
@@ -193,42 +165,9 @@ pub fn say(known: &Known, claim: &Claim) -> String {
     fill(claim.kind.templates()[claim.wording], Filling { caption: "", a: thing(0), b: thing(1), n })
 }
 
-/// For every image its captions, each with a plausible thing denied. An image without captions
-/// gets one sentence about two things that it shows.
-pub fn negated_queries(known: &Known, seed: u64) -> Vec<(RetrievalRow, Vec<usize>)> {
-    let wordings = queries();
-    let mut rows = Vec::new();
-    for (index, picture) in known.pictures.iter().enumerate() {
-        let rng = &mut Draw::new(seed, "queries").text(&picture.image).number(index as u64).rng();
-        let absent = plausible(known, picture);
-        let own = match pair(known, picture, rng) {
-            Some((a, b)) if picture.captions.is_empty() => {
-                let claim = Claim { kind: Kind::Positive, shown: vec![a, b], missing: None, wording: 0 };
-                vec![say(known, &claim)]
-            }
-            _ => picture.captions.clone(),
-        };
-        if absent.is_empty() || own.is_empty() {
-            continue;
-        }
-        let mut denied = Vec::new();
-        let captions = own
-            .iter()
-            .map(|caption| {
-                let thing = weighted(&absent, rng);
-                denied.push(thing);
-                let wording = wordings[rng.random_range(0..wordings.len())];
-                fill(wording, Filling { caption, n: Some(&known.things[thing]), ..Filling::default() })
-            })
-            .collect();
-        rows.push((RetrievalRow { filepath: picture.image.clone(), captions }, denied));
-    }
-    rows
-}
-
-/// Of the things that true statements deny, the share that is there all the same, as far as the
-/// agreement of captions tells: for each, how plausible it is, times how often it is there unnamed
-/// for each time it is named. 0 where absence is known.
+/// Of the things that true statements deny, the share that the images show all the same, as far as
+/// the agreement of captions tells: for each, how plausible it is, times how often images show it
+/// unnamed per image that names it. 0 if absence is known.
 pub fn expected_false(known: &Known, questions: &[Question]) -> f64 {
     let denied: Vec<f64> = questions
         .iter()
@@ -246,26 +185,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    /// 60 images over a few things, five captions each.
-    fn known() -> Known {
-        let things = ["dog", "ball", "bench", "bicycle", "umbrella", "cat", "boat", "guitar", "kite", "horse"];
-        let images = (0..60)
-            .map(|i: usize| {
-                let (a, b) = (things[i % 10], things[(i * 3 + 1 + i / 10) % 10]);
-                let captions = (0..5).map(|n| match n {
-                    0 => format!("A {a} in a field"),
-                    _ => format!("A {a} next to a {b}"),
-                });
-                (format!("{i}.jpg"), captions.collect())
-            })
-            .collect();
-        Known::from_described(images, 2).unwrap()
-    }
+    use crate::testing::described;
 
     #[test]
     fn only_the_first_claim_is_true() {
-        let known = known();
+        let known = described();
         let made = questions(&known, 3, 1);
         assert_eq!(made.len(), 180);
         for question in &made {
@@ -295,44 +219,28 @@ mod tests {
 
     #[test]
     fn a_statement_tells_little_without_its_image() {
-        let known = known();
+        let known = described();
         let made = questions(&known, 3, 1);
         let mut tally = Tally::new();
         for question in &made {
             for (i, claim) in question.claims.iter().enumerate() {
                 for feature in features(claim) {
-                    let (right, wrong) = tally.entry((claim.kind, feature)).or_default();
-                    *if i == 0 { right } else { wrong } += 1;
+                    let (is_true, is_false) = tally.entry((claim.kind, feature)).or_default();
+                    *if i == 0 { is_true } else { is_false } += 1;
                 }
             }
         }
-        for ((kind, feature), (right, wrong)) in &tally {
-            let share = f64::from(*right) / f64::from(right + wrong);
-            assert!((0.1..0.45).contains(&share), "{kind:?} {feature:?}: {right} right, {wrong} wrong");
+        for ((kind, feature), (is_true, is_false)) in &tally {
+            let share = f64::from(*is_true) / f64::from(is_true + is_false);
+            assert!((0.1..0.45).contains(&share), "{kind:?} {feature:?}: {is_true} true, {is_false} false");
         }
     }
 
     #[test]
     fn the_same_seed_makes_the_same_questions() {
-        let known = known();
+        let known = described();
         let rows = |seed| questions(&known, 2, seed).iter().map(|q| row(&known, q)).collect::<Vec<_>>();
         assert_eq!(rows(1), rows(1));
         assert_ne!(rows(1), rows(2));
-        assert_eq!(negated_queries(&known, 1), negated_queries(&known, 1));
-    }
-
-    #[test]
-    fn queries_deny_what_no_caption_says() {
-        let known = known();
-        let made = negated_queries(&known, 1);
-        assert_eq!(made.len(), 60);
-        for (row, denied) in &made {
-            let picture = known.pictures.iter().find(|p| p.image == row.filepath).unwrap();
-            assert_eq!(row.captions.len(), picture.captions.len());
-            for ((query, caption), thing) in row.captions.iter().zip(&picture.captions).zip(denied) {
-                assert!(query.contains(caption) && query.contains(&known.things[*thing].name), "{query}");
-                assert!(picture.captions.iter().all(|c| !c.contains(&known.things[*thing].name)));
-            }
-        }
     }
 }
