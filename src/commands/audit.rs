@@ -13,7 +13,7 @@ use items::{BatchItem, ModelOptions, Paired};
 
 use super::eval::text_encoder;
 use super::{ConfigArguments, Context, Failure};
-use crate::show;
+use crate::print;
 
 /// How true are generated captions: what they deny against what images show
 ///
@@ -99,7 +99,7 @@ impl Arguments {
             pipeline_engine::write_atomically(path, text.as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        show::say(&text);
+        print::stdout(&text);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use stage_train::encoder::Encoder;
 
 use super::{Context, Failure};
-use crate::show;
+use crate::print;
 
 /// Score a checkpoint on a benchmark, alone or against another one.
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ impl Arguments {
             pipeline_engine::write_atomically(path, text.as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        show::say(&table);
+        print::stdout(&table);
         Ok(())
     }
 
