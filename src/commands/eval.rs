@@ -216,7 +216,7 @@ fn interval(measured: &Measurement) -> String {
 /// The text encoder of a checkpoint.
 pub fn text_encoder(model: &Path, device: &str) -> anyhow::Result<Encoder> {
     let checkpoint = Checkpoint::open(model)?;
-    let (device, _) = clip::device::pick(device)?;
+    let device = clip::device::pick(device)?.device;
     let tower = TextTower::load(&checkpoint, &device)?;
     let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(tower.config().max_position_embeddings);
     Ok(Encoder::new(tower, std::sync::Arc::new(tokenizer)))

@@ -4,9 +4,9 @@
 //! files. What it opens writes the texts of one batch after the other. To add a writer, write a file
 //! as those below and name it in the list; `docs/extending/writer.rs` is a complete example.
 
-mod plain;
-mod tng;
-mod twins;
+pub mod plain;
+pub mod tng;
+pub mod twins;
 
 use std::path::{Path, PathBuf};
 
