@@ -66,9 +66,7 @@ impl StageKind for Decode {
 
 /// A picture that cannot be decoded, where that ends the run.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "shard `{shard}`, sample `{key}`: {reason}; fix it, or set on_error = \"skip\" to go on without such pictures"
-)]
+#[error("shard `{shard}`, sample `{key}`: {reason}; fix it, or set on_error = \"skip\" to go on without such pictures")]
 struct Undecodable {
     shard: String,
     key: String,

@@ -521,7 +521,10 @@ fn check_finds_what_an_encoder_lacks() {
     std::fs::write(dir.path().join("model/vision_model.onnx"), "no model").unwrap();
     assert_eq!(encode("").len(), 0);
     let found = encode(half);
-    assert!(found[0].contains("the image encoder is `onnx`") && found[0].contains("set encoder = \"clip\""), "{found:?}");
+    assert!(
+        found[0].contains("the image encoder is `onnx`") && found[0].contains("set encoder = \"clip\""),
+        "{found:?}"
+    );
 }
 
 #[test]

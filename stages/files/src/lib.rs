@@ -60,7 +60,8 @@ impl StageKind for Files {
         } else if let Some(first) = options.files.first()
             && !options.files.iter().any(|file| folder.join(path_of(file)).is_file())
         {
-            let message = format!("none of the {} files is in {}; the first is `{first}`", options.files.len(), folder.display());
+            let message =
+                format!("none of the {} files is in {}; the first is `{first}`", options.files.len(), folder.display());
             look.fault("files", message, "paths are relative to `folder`");
         }
     }

@@ -75,9 +75,7 @@ struct Pairing {
 
 impl Map<Batch, Paired> for Pairing {
     fn worker(&self, _pass: &Pass<'_>) -> Result<Box<dyn Worker<Batch, Paired> + '_>, StageError> {
-        Ok(Box::new(|_pass: &Pass<'_>, batch| {
-            pair(&mut self.search.lock(), batch, self.k)
-        }))
+        Ok(Box::new(|_pass: &Pass<'_>, batch| pair(&mut self.search.lock(), batch, self.k)))
     }
 }
 

@@ -175,9 +175,14 @@ impl Stage<Number, Number> for Master {
             }
             Ok(pair)
         };
-        in_order(pass, *workers, pair, |pair| format!("{} numbers", pair.len()), help, |pair, made| {
-            pair.into_iter().try_for_each(|number| Ok(output.send_made(number, made)?))
-        })
+        in_order(
+            pass,
+            *workers,
+            pair,
+            |pair| format!("{} numbers", pair.len()),
+            help,
+            |pair, made| pair.into_iter().try_for_each(|number| Ok(output.send_made(number, made)?)),
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use ::clip::checkpoint::Tower;
 use ::clip::device::{self, Picked};
-use ::clip::{Checkpoint, Preprocess, VisionTower};
+use ::clip::{Checkpoint, Params, Preprocess, VisionTower};
 use burn::tensor::{Device, Tensor, TensorData};
 use items::Pixels;
 use model::{Model, Products};

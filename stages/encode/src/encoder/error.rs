@@ -87,9 +87,11 @@ impl EncodeError {
     /// What to do about an encoder that cannot be chosen; empty for other errors.
     pub(crate) fn help(&self) -> String {
         match self {
-            Self::None { .. } => "`onnx` is a file vision_model.onnx in the folder of the checkpoint, `clip` its image \
+            Self::None { .. } => {
+                "`onnx` is a file vision_model.onnx in the folder of the checkpoint, `clip` its image \
                                   tower; encoder = [\"onnx\", \"clip\"] takes the first that is there"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::PassedOver { passed_over, insistence, .. } => {
                 format!("set encoder = \"{passed_over}\" if the checkpoint has it, or omit `{}`", insistence.line)
             }

@@ -4,9 +4,6 @@ pub mod clip;
 mod error;
 pub mod onnx;
 
-use std::path::Path;
-use std::sync::Arc;
-
 use ::clip::{Checkpoint, Preprocess};
 use items::{Feature, Pixels};
 use model::Model;

@@ -146,4 +146,3 @@ fn message(error: &(dyn std::error::Error + 'static)) -> String {
         None => line,
     }
 }
-

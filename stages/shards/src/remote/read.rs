@@ -17,7 +17,13 @@ use super::{Patience, fault, message};
 use crate::types::{ByteStream, OpenError};
 
 /// The bytes of the object that `got` answers for.
-pub(super) fn stream(url: Url, store: Arc<dyn ObjectStore>, path: Path, patience: Patience, got: GetResult) -> ByteStream {
+pub(super) fn stream(
+    url: Url,
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    patience: Patience,
+    got: GetResult,
+) -> ByteStream {
     let meta = got.meta.clone();
     let read = Read { url, store, path, patience, meta, at: 0, resumes: 0, stream: got.into_stream() };
     let bytes = futures::stream::try_unfold(read, |mut read| async move {

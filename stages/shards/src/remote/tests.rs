@@ -48,10 +48,7 @@ fn part(body: &'static [u8], sent: usize) -> Answer {
 fn rest(body: &'static [u8], from: usize, until: usize, tag: &'static str) -> Answer {
     Box::new(move |head| {
         let (last, len) = (body.len() - 1, body.len());
-        assert!(
-            head.iter().any(|line| line.eq_ignore_ascii_case(&format!("range: bytes={from}-{last}"))),
-            "{head:?}"
-        );
+        assert!(head.iter().any(|line| line.eq_ignore_ascii_case(&format!("range: bytes={from}-{last}"))), "{head:?}");
         let headers = format!("{tag}content-range: bytes {from}-{last}/{len}\r\n");
         answer("206 Partial Content", &headers, len - from, &body[from..until])
     })

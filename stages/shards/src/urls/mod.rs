@@ -89,7 +89,8 @@ impl UrlError {
     pub fn help(&self) -> String {
         match self {
             Self::Pattern { .. } => {
-                "a range is written {000..011}, a list {a,b}; each brace is closed, and `*` stands for any name".to_owned()
+                "a range is written {000..011}, a list {a,b}; each brace is closed, and `*` stands for any name"
+                    .to_owned()
             }
             Self::Scheme { help, .. } => (*help).to_owned(),
             Self::Joined { url } => {
@@ -174,8 +175,7 @@ fn resolve_one(pattern: &str, base: &Path, pipes: Pipes, shards: &mut Vec<Source
 /// The url of a remote shard; `None` for a local path.
 fn remote(url: &str) -> Result<Option<Url>, UrlError> {
     let Some((scheme, _)) = url.split_once("://") else { return Ok(None) };
-    let refuse =
-        |fault: &str, help| Err(UrlError::Scheme { url: url.to_owned(), fault: fault.to_owned(), help });
+    let refuse = |fault: &str, help| Err(UrlError::Scheme { url: url.to_owned(), fault: fault.to_owned(), help });
     match scheme {
         "file" => Ok(None),
         "http" | "https" | "s3" | "gs" if !cfg!(feature = "cloud") => refuse(
@@ -316,7 +316,8 @@ mod tests {
     fn each_pattern_has_a_fault_of_its_own() {
         let dir = folder(&["a-0.tar", "a-3.tar", "b.tar", "c::d.tar"]);
         let at = dir.path();
-        let found = faults(at, &["a-{0..3}.tar", "b.tar", "a-{0..3.tar", "ftp://x/y.tar", "no-*.tar", "pipe:cat b.tar"]);
+        let found =
+            faults(at, &["a-{0..3}.tar", "b.tar", "a-{0..3.tar", "ftp://x/y.tar", "no-*.tar", "pipe:cat b.tar"]);
         assert_eq!(
             found,
             [
