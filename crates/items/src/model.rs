@@ -20,11 +20,7 @@ pub trait TextEncoder: Send + Sync {
 #[derive(Clone)]
 pub struct TextEncoderHandle(pub Arc<dyn TextEncoder>);
 
-/// Published, while it is built, by a stage that will ask for [`StartEncoder`] when it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WantsStart;
-
-/// The text encoder as it was before any training, also in a resumed run. Published by the
-/// training stage if another one [wants](WantsStart) it.
+/// The text encoder as it was before any training, also in a resumed run. The training stage
+/// publishes it if another stage needs [`START_TOWER`](crate::contract::START_TOWER).
 #[derive(Clone)]
 pub struct StartEncoder(pub Arc<dyn TextEncoder>);

@@ -1,5 +1,6 @@
 //! Pair search on the CPU: a blocked matrix product, a running top-k per row.
 
+use linalg::{Matrix, Threads, multiply};
 use rayon::prelude::*;
 
 use crate::MAX_K;
@@ -56,7 +57,8 @@ impl Scratch {
         for (block, columns) in features.values.chunks(COLUMN_BLOCK * dim).enumerate() {
             let width = columns.len() / dim;
             let scores = &mut self.scores[..rows.len() * width];
-            product(&self.block, columns, dim, scores);
+            let (rows_of_block, columns) = (Matrix::new(&self.block, dim), Matrix::new(columns, dim).transposed());
+            multiply(scores, false, rows_of_block, columns, Threads::One);
             for ((&row, running), scores) in rows.iter().zip(&mut self.running).zip(scores.chunks_exact(width)) {
                 wide(|| running.scan(scores, block * COLUMN_BLOCK, features.groups, row as usize));
             }
@@ -65,38 +67,6 @@ impl Scratch {
             wide(|| running.score(features, row));
             rank(&mut running.candidates, found);
         }
-    }
-}
-
-/// `scores[i, j] = a[i] . b[j]` with a `[m, dim]`, b `[n, dim]`, all row-major.
-fn product(a: &[f32], b: &[f32], dim: usize, scores: &mut [f32]) {
-    let (m, n) = (a.len() / dim, b.len() / dim);
-    assert!(a.len() == m * dim && b.len() == n * dim && scores.len() == m * n);
-    // SAFETY: gemm reads and writes through raw pointers exactly the matrices
-    // that its sizes and strides describe; the assertion above says that they
-    // are the three slices.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            dim,
-            scores.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.as_ptr(),
-            1,
-            dim as isize,
-            b.as_ptr(),
-            dim as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }
 

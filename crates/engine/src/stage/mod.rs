@@ -12,6 +12,7 @@ mod pass;
 mod probe;
 mod run_dir;
 mod services;
+mod source;
 
 pub use behaviour::{Map, Position, Stage, Worker};
 pub use build::Build;
@@ -22,6 +23,7 @@ pub use look::Look;
 pub use ordered::in_order;
 pub use pass::Pass;
 pub(crate) use probe::Each;
-pub use probe::{Measurement, Moment, Phase, Probe, ProbePart, Side, Skipped, Source};
+pub use probe::{Measurement, Moment, Phase, Probe, ProbePart, Side, Skipped};
 pub use run_dir::{MARK, RunDir};
 pub use services::Services;
+pub use source::Source;

@@ -56,6 +56,12 @@ impl StageKind for Count {
     type Out = Number;
     type Options = CountOptions;
 
+    fn verify(options: &CountOptions, look: &mut Look<'_>) {
+        if options.n as usize * options.weight > 10_000_000 {
+            look.fault("n", format!("{} numbers of {} bytes are too many", options.n, options.weight), "count less");
+        }
+    }
+
     fn build(options: CountOptions, _: &mut Build<'_>) -> Result<Built<Nothing, Number>, StageError> {
         Ok(Built::Stage(Box::new(Counter(options))))
     }
@@ -318,11 +324,16 @@ impl StageKind for Spell {
 /// The probes of these tests.
 pub trait TestProbe: Send + Sync {
     fn build(&self) -> Result<Box<dyn Probe>, StageError>;
+    fn verify(&self, look: &mut Look<'_>);
 }
 
 impl ProbePart for dyn TestProbe {
     fn build(&self, _: &str, _: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
         TestProbe::build(self)
+    }
+
+    fn verify(&self, look: &mut Look<'_>) {
+        TestProbe::verify(self, look);
     }
 }
 
@@ -333,6 +344,8 @@ options! {
     pub struct Burst {
         /// Panics while it is built; else while it measures.
         early: bool = false;
+        /// Measures on so many numbers.
+        numbers: usize = 0, 0..=2_000_000;
     }
 }
 
@@ -344,7 +357,12 @@ impl Part for Burst {
 impl TestProbe for Burst {
     fn build(&self) -> Result<Box<dyn Probe>, StageError> {
         assert!(!self.early, "built badly");
-        Ok(Box::new(Self { early: false }))
+        Ok(Box::new(Self { early: false, numbers: 0 }))
+    }
+
+    fn verify(&self, look: &mut Look<'_>) {
+        let n = Value::Integer(self.numbers as i64);
+        look.source("numbers", &Source { kind: Count::KIND, options: vec![("n", n)] });
     }
 }
 
