@@ -484,8 +484,8 @@ fn profile_says_what_limits() {
     // 64 samples make 4 batches of 16, whatever fell to whom.
     assert_eq!(alone[7]["stage"]["kind"], "train");
     assert_eq!(alone[7]["stage"]["items"], 3, "the first one warms up");
-    let an_item = alone[7]["stage"]["samples_an_item"].as_f64().unwrap();
-    assert!((15.0..=17.0).contains(&an_item), "{an_item} samples an item");
+    let per_item = alone[7]["stage"]["samples_per_item"].as_f64().unwrap();
+    assert!((15.0..=17.0).contains(&per_item), "{per_item} samples an item");
     assert_eq!(profile["first_epoch"]["from"], "shards");
     assert_eq!(profile["later_epochs"]["from"], "encode", "the first epoch filled a cache of its own");
     for epoch in ["first_epoch", "later_epochs"] {
