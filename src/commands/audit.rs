@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use items::{BatchItem, ModelOptions, Paired};
+use items::{BatchItem, Paired};
+use model::ModelOptions;
 use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
 use questions::Known;
 use questions::audit::{Report, Truth, audit, unknown, variants};
@@ -14,7 +15,7 @@ use stage_captions::start::StartTower;
 
 use super::eval::text_encoder;
 use super::{ConfigArguments, Context, Failure};
-use crate::show;
+use crate::print;
 
 /// How true are generated captions: what they deny, compared with what images show
 ///
@@ -100,7 +101,7 @@ impl Arguments {
             pipeline_engine::write_atomically(path, text.as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        show::say(&text);
+        print::stdout(&text);
         Ok(())
     }
 }

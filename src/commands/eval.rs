@@ -15,7 +15,7 @@ use serde_json::json;
 use stage_train::encoder::Encoder;
 
 use super::{Context, Failure};
-use crate::show;
+use crate::print;
 
 /// Score a checkpoint on a benchmark, alone or against another one.
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ impl Arguments {
             pipeline_engine::write_atomically(path, text.as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        show::say(&table);
+        print::stdout(&table);
         Ok(())
     }
 
@@ -216,7 +216,7 @@ fn interval(measured: &Measurement) -> String {
 /// The text encoder of a checkpoint.
 pub fn text_encoder(model: &Path, device: &str) -> anyhow::Result<Encoder> {
     let checkpoint = Checkpoint::open(model)?;
-    let (device, _) = clip::device::pick(device)?;
+    let device = clip::device::pick(device)?.device;
     let tower = TextTower::load(&checkpoint, &device)?;
     let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(tower.config().max_position_embeddings);
     Ok(Encoder::new(tower, std::sync::Arc::new(tokenizer)))

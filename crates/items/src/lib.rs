@@ -16,6 +16,6 @@ pub mod source;
 pub mod texts;
 
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};
-pub use model::{ModelOptions, Products, StartEncoder, TextEncoder, TextEncoderHandle, Train};
+pub use model::{StartEncoder, TextEncoder, TextEncoderHandle};
 pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work};
 pub use texts::{Batch, BatchItem, Captioned, NO_NEIGHBOUR, Paired, Role, Tokens};

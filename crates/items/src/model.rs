@@ -1,37 +1,8 @@
-//! The model that a pipeline is about.
+//! The text encoders that stages and probes ask: the one in training, and the one of the start.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use pipeline_engine::{StageError, choice, options};
-
-choice! {
-    /// Which tower is trained.
-    pub enum Train {
-        /// The text tower and its projection (TNG-CLIP, section 4).
-        Text = "text",
-    }
-}
-
-choice! {
-    /// What a tower's matrices are multiplied in.
-    pub enum Products {
-        /// 32 bits.
-        F32 = "f32",
-        /// 16 bits, on GPUs that have them; weights, sums, norms and softmax stay f32.
-        F16 = "f16",
-    }
-}
-
-options! {
-    /// `[model]`: the checkpoint to start from.
-    pub struct ModelOptions {
-        /// A folder with config.json, weights, tokenizer and preprocessor config, one with open_clip_config.json, a file of weights with its config beside it, or hf:owner/name[@revision].
-        weights: PathBuf => free;
-        /// Which tower is trained; the image encoder stays frozen.
-        train: Train = Train::Text;
-    }
-}
+use pipeline_engine::StageError;
 
 /// Turns texts into features: what probes measure.
 pub trait TextEncoder: Send + Sync {

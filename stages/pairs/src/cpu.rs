@@ -1,4 +1,4 @@
-//! Pair search on the CPU: a blocked matrix product, a running top-k a row.
+//! Pair search on the CPU: a blocked matrix product, a running top-k per row.
 
 use linalg::{Matrix, Threads, multiply};
 use rayon::prelude::*;
@@ -11,7 +11,7 @@ use crate::rank::{Features, Neighbour, rank, rounding_bound, wide};
 const COLUMN_BLOCK: usize = 512;
 const ROW_BLOCK: usize = 256;
 
-/// A row's scores are skipped this many at a time when none is large enough.
+/// This many scores of a row are skipped at a time when none of them is large enough.
 const CHUNK: usize = 32;
 
 /// The `k` neighbours of each of `rows`, `[rows.len(), k]`.
@@ -38,7 +38,7 @@ struct Scratch {
     block: Vec<f32>,
     /// `[rows of the block, COLUMN_BLOCK]`
     scores: Vec<f32>,
-    /// One a row of the block.
+    /// One per row of the block.
     running: Vec<Running>,
 }
 
@@ -78,7 +78,7 @@ impl Scratch {
 struct Running {
     k: usize,
     slack: f64,
-    /// The k largest scores yet, largest first.
+    /// The k largest scores so far, largest first.
     top: [f32; MAX_K],
     /// Scores below this can't matter.
     floor: f32,
@@ -126,7 +126,7 @@ impl Running {
         }
     }
 
-    /// Gives the candidates that are left the score that decides.
+    /// Gives the remaining candidates the score that decides.
     #[inline(always)]
     fn score(&mut self, features: Features<'_>, row: u32) {
         let floor = f64::from(self.floor);
