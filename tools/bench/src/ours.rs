@@ -257,7 +257,8 @@ fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result
                 };
                 let pixels: Vec<Pixels> =
                     bench.time("decode", || batch.par_iter().map(decode).collect::<Result<_, _>>())?;
-                let encode = || pixels.chunks(CHUNK).map(|chunk| Ok(encoder.encode(chunk)?)).collect::<anyhow::Result<Vec<_>>>();
+                let encode =
+                    || pixels.chunks(CHUNK).map(|chunk| Ok(encoder.encode(chunk)?)).collect::<anyhow::Result<Vec<_>>>();
                 let mut features = bench.time("encode", encode)?.concat();
                 for feature in features.chunks_exact_mut(512) {
                     let length = feature.iter().map(|x| x * x).sum::<f32>().sqrt();
