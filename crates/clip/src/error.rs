@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// A PyTorch file that is damaged, or holds more than tensors.
     #[error(
-        "{} is not a readable PyTorch state dict: {message}; fetch it again, or save it as safetensors",
+        "{} is not a PyTorch state dict that can be read: {message}; fetch it again, or save it as safetensors",
         path.display()
     )]
     PyTorch {

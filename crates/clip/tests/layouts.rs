@@ -183,5 +183,5 @@ fn rows_of_the_token_embedding_stand_for_all_of_it() {
     tokens.ids[0] = 58;
     tokens.ids.sort_unstable();
     let missing = tower.forward_rows(&tokens, &ids, &lens, Layout::Packed).unwrap_err();
-    assert!(missing.to_string().contains("not among the rows"), "{missing}");
+    assert!(missing.to_string().contains("not among the given rows"), "{missing}");
 }
