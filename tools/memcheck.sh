@@ -20,9 +20,10 @@ check() {
     (cd "$root/$folder" && valgrind --quiet --error-exitcode=1 "$program" "$@")
 }
 
-check models checkpoint                      # the memory map of weights
-check models clip fused                      # gemm and the kernels around it
-check models layouts --skip wgpu             # the same in whole towers, forward and backward
-check crates/benchmarks benchmarks pictures        # gemm
+check crates/clip checkpoint                 # the memory map of weights
+check crates/linalg linalg                   # gemm
+check crates/clip clip fused                 # the kernels around it
+check crates/clip layouts --skip wgpu        # the same in whole towers, forward and backward
+check crates/benchmarks benchmarks pictures  # gemm
 check stages/pairs stage_pairs --skip gpu --skip auto
 check stages/pairs agreement --skip a_large_batch    # gemm
