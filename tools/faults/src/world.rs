@@ -123,7 +123,7 @@ log_every = 0
 kind = "retrieval"
 name = "found"
 every = 1
-shards = ["b-000.tar"]
+images = ["b-000.tar"]
 "#,
         weights = root().join("assets/clip-world").display().to_string(),
     );
