@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 
 /// A folder of the shared material beside the repository; says so when it is not there.
 pub fn shared(path: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")).join(path);
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path);
     if !path.exists() {
         println!("skipped: {} is not there", path.display());
         return None;
