@@ -17,13 +17,13 @@ use crate::commands::Command;
 Exit codes: 0 done, 1 failed, 2 the config or the command line is wrong, 130 interrupted."
 )]
 pub struct Cli {
-    /// Say only what went wrong, and the result.
+    /// Print only errors and the result.
     #[arg(long, short, global = true)]
     pub quiet: bool,
-    /// Log lines on a terminal too, instead of the live view.
+    /// Log lines instead of the live view, on a terminal too.
     #[arg(long, global = true)]
     pub plain: bool,
-    /// How log lines look; json: for programs, with the run's progress.
+    /// Format of log lines: text, or json for programs, with the run's progress.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
     pub log: crate::log::Format,
     #[command(subcommand)]

@@ -1,11 +1,10 @@
-//! Log lines: to standard error as they come, or, while the live view has the
-//! terminal, held back until it gives it up.
+//! Log lines go to standard error. While the live view has the terminal, they are held back until it ends.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tracing_subscriber::EnvFilter;
 
 /// How log lines look.
@@ -14,14 +13,14 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// For programs: an object a line, with the run's progress as events.
+    /// For programs: one object per line, with the run's progress as events.
     Json,
 }
 
-/// Lines that are held back at most; of more, the oldest are only counted.
+/// At most this many lines are held back; older ones are only counted.
 const HELD: usize = 1000;
 
-/// Where lines go while the view has the terminal.
+/// Takes the lines while the view has the terminal.
 static HOLD: Mutex<Option<Hold>> = Mutex::new(None);
 
 #[derive(Default)]
@@ -31,11 +30,11 @@ struct Hold {
 }
 
 fn hold() -> MutexGuard<'static, Option<Hold>> {
-    HOLD.lock().unwrap_or_else(PoisonError::into_inner)
+    HOLD.lock()
 }
 
-/// Starts logging to standard error. `lines` says whether training steps and other
-/// news of the run are logged too, and not only what went wrong.
+/// Starts logging to standard error. With `lines`, training steps and the progress of the run are logged too, not only
+/// warnings and errors.
 pub fn start(format: Format, quiet: bool, lines: bool) {
     let level = match (quiet, format, lines) {
         (true, ..) => "error",
@@ -55,37 +54,37 @@ pub fn start(format: Format, quiet: bool, lines: bool) {
     }
 }
 
-/// Whether lines are for programs.
+/// True if lines are JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Says something on standard error that no level of the log hushes.
+/// Writes a line to standard error, whatever the level of the log.
 pub fn notice(text: &str) {
     if JSON.load(Relaxed) {
         tracing::error!(target: "pipeline::notice", "{text}");
         return;
     }
-    // Nobody may read it; the run goes on all the same.
+    // A closed standard error must not end the run.
     let _ = Lines.write_all(format!("{text}\n").as_bytes());
 }
 
-/// Holds lines back from now on.
+/// Starts to hold lines back.
 pub fn hold_back() {
     hold().get_or_insert_default();
 }
 
-/// The newest lines that are held back, without colours.
+/// The newest lines that are held back, oldest first, without colours.
 pub fn newest(count: usize) -> Vec<String> {
     let held = hold();
     let Some(held) = &*held else { return Vec::new() };
     held.lines.iter().rev().take(count).rev().map(|line| plain(line)).collect()
 }
 
-/// Writes what was held back, and lines as they come from now on.
+/// Writes the lines that were held back and stops holding lines back.
 pub fn release() {
     let Some(held) = hold().take() else { return };
     let mut out = io::stderr().lock();
     if held.lost > 0 {
-        let _ = writeln!(out, "({} older lines are left out)", held.lost);
+        let _ = writeln!(out, "({} older lines are omitted)", held.lost);
     }
     for line in held.lines {
         let _ = writeln!(out, "{line}");
@@ -113,8 +112,7 @@ impl Write for Lines {
     }
 }
 
-/// Text without escape sequences and control characters: what a shard or a server
-/// says must not steer the terminal.
+/// Removes escape sequences and control characters: text from a shard or a server must not control the terminal.
 fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
@@ -135,7 +133,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn colours_and_bells_are_not_shown() {
+    fn colours_and_bells_are_removed() {
         assert_eq!(super::plain("\u{1b}[33mwarn\u{1b}[0m: a\u{7} shard\r"), "warn: a shard");
         assert_eq!(super::plain("no escape"), "no escape");
     }

@@ -2,17 +2,22 @@
 
 mod cli;
 mod commands;
+mod inspect;
 mod log;
-mod look;
 mod metrics;
+mod print;
 mod progress;
+mod rates;
 mod report;
-mod show;
 mod stages;
+mod status;
 mod sweep;
 mod tensorboard;
+mod text;
 mod view;
 
+// Until all commands use the name.
+use print as show;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -29,16 +34,16 @@ mod exit {
 }
 
 fn main() -> ExitCode {
-    hush_vulkan();
+    silence_vulkan();
     let cli = cli::Cli::parse();
-    // A profile trains, but nobody wants to read how.
+    // A profile trains too, but its log lines would only hide the result.
     let quiet = cli.quiet || matches!(cli.command, commands::Command::Profile(_));
     log::start(cli.log, quiet, cli.plain || !view::possible());
     let context = Context { registry: Arc::new(stages::registry()), quiet: cli.quiet, log: cli.log, plain: cli.plain };
     match cli.command.run(&context) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Config(faults)) => {
-            log::notice(&show::faults(&faults));
+            log::notice(&print::faults(&faults));
             ExitCode::from(exit::CONFIG)
         }
         Err(Failure::Usage(message)) => {
@@ -60,12 +65,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// In containers nobody sets XDG_RUNTIME_DIR, and Mesa's Vulkan drivers then write
-/// an error about it to standard error whenever they are looked for, though
-/// nothing here opens a window.
-fn hush_vulkan() {
+/// Sets XDG_RUNTIME_DIR where it is missing, as in most containers: without it, Mesa's Vulkan drivers write an error to
+/// standard error whenever adapters are listed, though nothing here opens a window.
+fn silence_vulkan() {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
-        // SAFETY: the first statement of `main`; no other thread reads the environment yet.
+        // SAFETY: this is the first call of `main`, so no other thread exists that could read the environment.
         unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
 }

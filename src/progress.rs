@@ -1,70 +1,74 @@
-//! How a run tells what it does: on a live view, in lines, as events, or not at all.
+//! Reports the progress of a run: on a live view, in lines, as log events, or not at all.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use items::metric;
 use pipeline_engine::{Event, Handle, Measurement, StageReport};
 
 use crate::log::Format;
-use crate::show;
-use crate::view::{Rates, Shared, View, time};
+use crate::print;
+use crate::rates::Rates;
+use crate::status::SharedStatus;
+use crate::text;
+use crate::view::{self, View};
 
-/// How it tells.
+/// How progress is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Only the result.
+    /// Not at all; only the result is printed.
     Quiet,
-    /// On the whole terminal.
+    /// On the live view.
     View,
-    /// Lines on standard output.
+    /// In lines on standard output.
     Lines,
-    /// Events of the log.
+    /// As JSON events of the log.
     Json,
 }
 
 impl Mode {
-    /// What fits the options and the terminal.
+    /// Chooses by the options and the terminal.
     pub fn pick(quiet: bool, format: Format, plain: bool) -> Self {
         match (quiet, format) {
             (true, _) => Self::Quiet,
             (_, Format::Json) => Self::Json,
-            _ if plain || !crate::view::possible() => Self::Lines,
+            _ if plain || !view::possible() => Self::Lines,
             _ => Self::View,
         }
     }
 }
 
-/// How long a run may be silent without a live view.
+/// Without a live view, a running epoch is reported after this much silence.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Tells a run.
+/// Reports a run.
 pub struct Progress {
     mode: Mode,
-    story: Shared,
+    status: SharedStatus,
     epochs: u32,
-    /// The table of the newest epoch: printed when the view is gone.
+    /// The reports of the newest epoch, printed when the view ends.
     newest: Vec<StageReport>,
-    /// The stage that limited the epoch before.
+    /// The stage that limited the previous epoch.
     limiting: Option<String>,
     view: Option<View>,
-    beat: Option<Beat>,
+    heartbeat: Option<Heartbeat>,
 }
 
 impl Progress {
-    /// Starts telling. `stop_asked` is called when the user asks the run to end.
+    /// Starts to report. `stop_asked` is called whenever the user asks the run to end (Ctrl-C on the live view).
     pub fn start(
         mode: Mode,
         handle: &Handle,
-        story: Shared,
+        status: SharedStatus,
         epochs: u32,
         stop_asked: impl Fn() + Send + 'static,
     ) -> Self {
         let mut mode = mode;
         let mut view = None;
         if mode == Mode::View {
-            match View::start(handle.clone(), story.clone(), stop_asked) {
+            match View::start(handle.clone(), status.clone(), stop_asked) {
                 Ok(started) => view = Some(started),
                 Err(error) => {
                     tracing::debug!("no live view: {error}");
@@ -72,20 +76,20 @@ impl Progress {
                 }
             }
         }
-        let beat = matches!(mode, Mode::Lines | Mode::Json).then(|| Beat::start(handle.clone()));
-        Self { mode, story, epochs, newest: Vec::new(), limiting: None, view, beat }
+        let heartbeat = matches!(mode, Mode::Lines | Mode::Json).then(|| Heartbeat::start(handle.clone()));
+        Self { mode, status, epochs, newest: Vec::new(), limiting: None, view, heartbeat }
     }
 
-    /// Tells an event.
+    /// Reports an event.
     pub fn event(&mut self, event: &Event<'_>) {
         if let Event::Measured(all) = event {
-            self.story.lock().unwrap_or_else(PoisonError::into_inner).measured(all);
+            self.status.lock().measured(all);
         }
         match (self.mode, event) {
-            (Mode::Lines, Event::Started { dir }) => show::say(&format!("run folder: {}\n\n", dir.display())),
-            (Mode::Lines, Event::Measured(all)) => show::say(&show::scores(all)),
+            (Mode::Lines, Event::Started { dir }) => print::stdout(&format!("run folder: {}\n\n", dir.display())),
+            (Mode::Lines, Event::Measured(all)) => print::stdout(&print::scores(all)),
             (Mode::Lines, Event::EpochStarted { epoch, from }) if *epoch <= 2 => {
-                show::say(&format!("epoch {epoch}, from `{from}`\n"));
+                print::stdout(&format!("epoch {epoch}, from `{from}`\n"));
             }
             (Mode::Lines, Event::EpochDone { stages, skipped }) => self.epoch_lines(stages, *skipped),
             (Mode::View, Event::EpochDone { stages, .. }) => self.newest = stages.to_vec(),
@@ -94,34 +98,35 @@ impl Progress {
         }
     }
 
-    /// The table of the first epochs, of the last, and where something changed; else one line.
+    /// Prints the table for the first two epochs, for the last one and where another stage became the limit; for the rest
+    /// one line.
     fn epoch_lines(&mut self, stages: &[StageReport], skipped: u64) {
         let limiting = stages.iter().find(|stage| stage.limiting).map(|stage| stage.kind.clone());
         let Some(last) = stages.last() else { return };
         if last.epoch <= 2 || last.epoch == self.epochs || limiting != self.limiting {
             let head = if last.epoch <= 2 { String::new() } else { format!("epoch {}\n", last.epoch) };
-            show::say(&format!("{head}{}", show::stage_table(stages)));
+            print::stdout(&format!("{head}{}", print::stage_table(stages)));
             if skipped > 0 {
-                show::say(&format!("  {skipped} samples skipped so far, see skipped.jsonl\n"));
+                print::stdout(&format!("  {skipped} samples skipped so far, see skipped.jsonl\n"));
             }
-            show::say("\n");
+            print::stdout("\n");
         } else {
-            show::say(&format!("epoch {}  {:.1} s  {:.1} steps/s\n", last.epoch, last.wall_s, last.items_per_s));
+            print::stdout(&format!("epoch {}  {:.1} s  {:.1} steps/s\n", last.epoch, last.wall_s, last.items_per_s));
         }
         self.limiting = limiting;
     }
 
-    /// The run is over: gives the terminal back and prints, if `table`, what is worth keeping.
+    /// Ends the report: gives the terminal back and, with `table`, prints the table of the newest epoch.
     pub fn end(self, table: bool) {
-        drop(self.beat);
+        drop(self.heartbeat);
         drop(self.view);
         if let (true, Mode::View, Some(last)) = (table, self.mode, self.newest.last()) {
-            show::say(&format!("epoch {}\n{}\n", last.epoch, show::stage_table(&self.newest)));
+            print::stdout(&format!("epoch {}\n{}\n", last.epoch, print::stage_table(&self.newest)));
         }
     }
 }
 
-/// The run for programs that read the log.
+/// Logs an event for programs that read the log.
 fn log_event(event: &Event<'_>) {
     match event {
         Event::Started { dir } => tracing::info!(dir = %dir.display(), "run started"),
@@ -151,31 +156,32 @@ fn log_event(event: &Event<'_>) {
     }
 }
 
-/// Says now and then where a long epoch stands.
-struct Beat {
+/// Logs the state of a long epoch every [`SILENCE`].
+struct Heartbeat {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Beat {
+impl Heartbeat {
     fn start(handle: Handle) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
+        let stopped = stop.clone();
         let work = move || {
             let mut rates = Rates::default();
-            let mut spoken = (Instant::now(), 0);
-            while !told.load(SeqCst) {
+            // When the last line was written, and in which epoch.
+            let mut last = (Instant::now(), 0);
+            while !stopped.load(SeqCst) {
                 std::thread::park_timeout(Duration::from_secs(1));
                 let live = handle.look();
-                let rates = rates.look(&live);
-                // An epoch that ends soon speaks for itself.
-                if live.epoch != spoken.1 {
-                    spoken = (Instant::now(), live.epoch);
+                let rates = rates.update(&live);
+                // A short epoch is reported when it ends, so each epoch starts with a new silence.
+                if live.epoch != last.1 {
+                    last = (Instant::now(), live.epoch);
                 }
-                if spoken.0.elapsed() < SILENCE || live.measuring.is_some() {
+                if last.0.elapsed() < SILENCE || live.measuring.is_some() {
                     continue;
                 }
-                spoken.0 = Instant::now();
+                last.0 = Instant::now();
                 let limiting = Rates::limiting(&rates).map(|place| &live.stages[place].kind);
                 tracing::info!(
                     target: "pipeline::progress",
@@ -183,8 +189,8 @@ impl Beat {
                     epochs = live.epochs,
                     step = live.steps.0,
                     part = live.progress.map(|part| tracing::field::display(format!("{:.0}%", part * 100.0))),
-                    loss = live.gauges.get("loss"),
-                    left = live.left.map(|left| tracing::field::display(time(left))),
+                    loss = live.gauges.get(metric::LOSS),
+                    left = live.left.map(|left| tracing::field::display(text::duration(left))),
                     limiting,
                     "running"
                 );
@@ -195,7 +201,7 @@ impl Beat {
     }
 }
 
-impl Drop for Beat {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.stop.store(true, SeqCst);
         if let Some(thread) = self.thread.take() {

@@ -1,20 +1,21 @@
 //! `tensorboard/`: event files, for `tensorboard --logdir runs`.
 //!
-//! The crates that write them are no longer kept, and the format is small: records
-//! of a protobuf message with two checksums (TensorFlow's TFRecord).
+//! Written here because no maintained crate writes them and the format is small: protobuf messages with two checksums
+//! each (TensorFlow's TFRecord).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use items::metric;
 use pipeline_engine::{Measurement, StepValues};
 use prost::Message;
 
-/// Steps that have a point each; of later ones two, four, … share one, so that a
-/// file grows with the logarithm of the run.
+/// The first steps have one point each. Later 2, 4, … steps share a point, so that the file grows with the logarithm of
+/// the number of steps.
 const SINGLE: u64 = 1000;
 
-/// `tensorflow.Event`, the fields that are used.
+/// `tensorflow.Event`: the fields used here.
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     #[prost(double, tag = "1")]
@@ -43,19 +44,19 @@ struct Scalar {
     simple_value: f32,
 }
 
-/// An event file that is being written.
+/// An event file, open for writing.
 pub struct EventFile {
     out: BufWriter<File>,
-    /// Sums of the steps that share the next point.
+    /// Sums over the steps that share the next point.
     sums: Vec<(&'static str, f64)>,
     count: u64,
 }
 
 impl EventFile {
-    /// Begins a file in `dir`; TensorBoard shows all files of a folder as one run.
+    /// Creates a file in `dir`. TensorBoard shows all files of a folder as one run.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// The folder cannot be written.
     pub fn create(dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let time = chrono::Utc::now().timestamp_micros();
@@ -65,10 +66,10 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Notes what a step gave.
+    /// Adds the values of a step.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// The file cannot be written.
     pub fn step(&mut self, step: &StepValues<'_>) -> io::Result<()> {
         for (name, value) in step.values {
             match self.sums.iter_mut().find(|(known, _)| known == name) {
@@ -81,21 +82,21 @@ impl EventFile {
             return Ok(());
         }
         let count = self.count as f64;
-        let mean = |(name, sum): (&str, f64)| (format!("train/{name}"), sum / count);
+        let mean = |(name, sum): (&str, f64)| (format!("{}/{name}", metric::TRAIN), sum / count);
         let values = self.sums.drain(..).map(mean).collect();
         self.count = 0;
         self.scalars(step.step, values)
     }
 
-    /// Notes measurements.
+    /// Adds measurements.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// The file cannot be written.
     pub fn measured(&mut self, all: &[Measurement]) -> io::Result<()> {
         let Some(first) = all.first() else { return Ok(()) };
         let value = |m: &Measurement| (format!("{}/{}/{}", m.eval, m.metric, m.part), m.value);
         self.scalars(first.step, all.iter().map(value).collect())?;
-        // Who watches sees an epoch as soon as it is measured.
+        // A running TensorBoard shows an epoch as soon as it was measured.
         self.out.flush()
     }
 
@@ -119,7 +120,7 @@ fn now(step: u64) -> Event {
     Event { wall_time, step: step as i64, ..Event::default() }
 }
 
-/// The checksum as a TFRecord has it.
+/// The masked CRC-32C of a TFRecord.
 fn masked(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
@@ -134,7 +135,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut events = EventFile::create(dir.path()).unwrap();
         for step in 1..=4000 {
-            events.step(&StepValues { epoch: 1, step, values: &[("loss", 2.0), ("lr", step as f64)] }).unwrap();
+            events
+                .step(&StepValues { epoch: 1, step, values: &[(metric::LOSS, 2.0), (metric::LR, step as f64)] })
+                .unwrap();
         }
         drop(events);
         let path = std::fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();

@@ -56,7 +56,7 @@ fn a_sweep_runs_goes_on_and_shows_all_in_one_table() {
     let bench = Bench::new(48);
     let shard = bench.path("a-000.tar").display().to_string();
     let text =
-        bench.config_text() + &format!("\n[[eval]]\nkind = \"retrieval\"\nname = \"own\"\nshards = \"{shard}\"\n");
+        bench.config_text() + &format!("\n[[eval]]\nkind = \"retrieval\"\nname = \"own\"\nimages = \"{shard}\"\n");
     std::fs::write(bench.path("pipeline.toml"), text).unwrap();
     let sweep = "base = \"pipeline.toml\"\ndir = \"swept\"\nseeds = [1, 2]\nset = [\"run.epochs=1\", \"stage.train.log_every=1\"]\n[grid]\n\"stage.train.lr\" = [1e-3, 2e-3]\n";
     std::fs::write(bench.path("sweep.toml"), sweep).unwrap();
@@ -103,11 +103,11 @@ fn a_sweep_runs_goes_on_and_shows_all_in_one_table() {
     assert_eq!(kept.metadata().unwrap().modified().unwrap(), time);
     assert_eq!(std::fs::read_to_string(bench.path("swept/sweep.md")).unwrap(), table, "the same seeds, the same table");
 
-    // Another base under the same names is told, not mixed in.
+    // Another base under the same names is reported, not mixed in.
     std::fs::write(bench.path("sweep.toml"), sweep.replace("epochs=1", "epochs=2")).unwrap();
     let (code, _, err) = run(&bench, &["sweep", "sweep.toml"]);
     assert_eq!(code, 1);
-    assert!(err.contains("made with other settings"), "{err}");
+    assert!(err.contains("with other settings"), "{err}");
     std::fs::write(bench.path("sweep.toml"), sweep.replace("stage.train.lr", "stage.train.rl")).unwrap();
     let (code, _, err) = run(&bench, &["sweep", "sweep.toml"]);
     assert_eq!(code, 2);
@@ -141,9 +141,9 @@ fn a_sweep_that_is_stopped_goes_on() {
     let kill = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
     assert!(kill.success());
     let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{told}");
-    assert!(told.contains("to go on: pipeline sweep sweep.toml"), "{told}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(stderr.contains("to continue: pipeline sweep sweep.toml"), "{stderr}");
     let (_, out, _) = run(&bench, &["sweep", "sweep.toml", "--list"]);
     assert_eq!(out.matches("to do").count(), 2, "{out}");
     let (code, out, err) = run(&bench, &["sweep", "sweep.toml"]);

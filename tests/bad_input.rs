@@ -7,11 +7,11 @@ mod common;
 use common::{Bench, samples, write_tar};
 
 #[test]
-fn a_missing_shard_is_told_before_the_run() {
+fn a_missing_shard_is_reported_before_the_run() {
     let bench = Bench::new(32);
     std::fs::remove_file(bench.path("a-001.tar")).unwrap();
-    let said = bench.run("r", &[]).failed(1);
-    assert!(said.contains("a-001.tar") && said.contains("stage `shards`"), "{said}");
+    let said = bench.run("r", &[]).failed(2);
+    assert!(said.contains("a-001.tar") && said.contains("`shards`"), "{said}");
     assert!(!bench.path("runs/r").exists(), "a run that never began leaves no folder");
 }
 
@@ -60,11 +60,11 @@ fn a_cut_tar_a_text_for_a_picture_and_captions_that_are_none() {
 }
 
 #[test]
-fn a_folder_that_is_no_model() {
+fn a_folder_that_is_not_a_model() {
     let bench = Bench::new(16);
     std::fs::create_dir(bench.path("empty")).unwrap();
     for (folder, word) in [("empty", "config.json"), ("nowhere", "nowhere")] {
-        let said = bench.run(folder, &[&format!("model.weights={}", bench.path(folder).display())]).failed(1);
+        let said = bench.run(folder, &[&format!("model.weights={}", bench.path(folder).display())]).failed(2);
         assert!(said.contains(word), "{said}");
     }
 }

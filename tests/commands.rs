@@ -59,6 +59,10 @@ fn the_schema_takes_what_check_takes() {
             ("seed = 1", "seed = -1"),
             ("weights =", "wights ="),
             ("preset = \"best\"", "preset = \"bset\""),
+            // The table of a part, an option of it, and a value of that.
+            ("[stage.contrast]", "[stage.contrats]"),
+            ("[stage.contrast]\n", "[stage.contrast]\nkeeep = 1.0\n"),
+            ("[stage.contrast]\n", "[stage.contrast]\nturn = \"much\"\n"),
         ] {
             assert!(text.contains(right), "{config} has no {right}");
             let typo = text.replacen(right, wrong, 1);
@@ -80,7 +84,7 @@ fn the_schema_takes_every_default() {
 }
 
 #[test]
-fn check_says_everything_at_once() {
+fn check_reports_every_misspelt_key_at_once() {
     let said = failed(
         &root(),
         2,
@@ -104,6 +108,94 @@ fn check_says_everything_at_once() {
     failed(&root(), 2, &["chekc"]);
 }
 
+/// What costs nothing to see is found by `check`, all of it at once.
+#[test]
+fn check_finds_missing_files_and_parts_that_do_not_fit() {
+    let text = std::fs::read_to_string(root().join("pipeline.toml")).unwrap();
+    let weights = root().join("assets/clip-world").display().to_string();
+    let text = text
+        .replace("\"assets/clip-world\"", &format!("\"{weights}\""))
+        .replace("\"assets/world/train-{000..003}.tar\"", "[\"gone.tar\", \"open-{000..\", \"ftp://host/a.tar\"]")
+        .replace("device = \"auto\"", "device = \"cpu\"")
+        .replace("mode = \"dynamic\"", "writer = \"plain\"")
+        .replace("lr = 1.5e-3", "lr = 1.5e-3\nfront_layers = 99\nprecision = \"f16\"")
+        .replace("assets/world/questions.jsonl", "questions.jsonl")
+        .replace(
+            "name = \"demo-retrieval\"\nimages = \"assets/world/test",
+            "name = \"demo-retrieval\"\nimages = \"test",
+        );
+    let images = root().join("assets/world/test-{000..001}.tar").display().to_string();
+    let text = text.replace("assets/world/test-{000..001}.tar", &images);
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("p.toml"), text).unwrap();
+    for command in ["check", "run"] {
+        let said = failed(folder.path(), 2, &[command, "p.toml"]);
+        for part in [
+            "gone.tar",
+            "open-{000..",
+            "ftp://host/a.tar",
+            "`contrast` needs",
+            "front_layers",
+            "f16",
+            "questions.jsonl",
+            "test-{000..001}.tar",
+            "8 faults, nothing was run",
+        ] {
+            assert!(said.contains(part), "{part} is not in\n{said}");
+        }
+    }
+    assert!(!folder.path().join("runs").exists());
+}
+
+#[test]
+fn check_refuses_old_keys_with_the_line_to_write() {
+    for (old, new) in [
+        ("stage.train.w_keep=60", "contrast.keep"),
+        ("stage.train.noise=0", "tng.noise"),
+        ("stage.captions.generator=twins", "writer"),
+        ("stage.captions.visual_guard=0.2", "share"),
+        ("stage.encode.workers=2", "onnx.workers"),
+        ("eval.demo-mcq.questions=q.jsonl", "file"),
+    ] {
+        let said = failed(&root(), 2, &["check", "--set", old]);
+        assert!(said.contains(new), "{new} is not in\n{said}");
+    }
+}
+
+#[test]
+fn check_notes_what_has_no_effect() {
+    let text = said(&root(), &["check"]);
+    assert!(text.contains("is right") && !text.contains("note:"), "{text}");
+    let text = said(&root(), &["check", "--preset", "paper"]);
+    let notes: Vec<&str> = text.lines().filter(|line| line.starts_with("note:")).collect();
+    // pipeline.toml sets an option of the loss `contrast`.
+    assert!(notes.len() == 1 && notes[0].contains("contrast"), "{text}");
+    // Mistakes in a table without effect are mistakes anyway.
+    failed(&root(), 2, &["check", "--set", "stage.train.tng.nosie=0"]);
+}
+
+#[test]
+fn presets_are_files() {
+    let text = said(&root(), &["presets"]);
+    assert!(text.contains("paper  TNG-CLIP") && text.contains("best "), "{text}");
+    let paper = said(&root(), &["presets", "paper"]);
+    assert_eq!(paper, std::fs::read_to_string(root().join("presets/paper.toml")).unwrap());
+    assert!(failed(&root(), 2, &["presets", "papre"]).contains("did you mean `paper`"));
+
+    // One's own: the loss of the paper with another share of random targets.
+    let bench = Bench::new(32).set("run.epochs", "1");
+    let own = paper.replace("noise = 1.0", "noise = 0.25").replace("size = 128", "size = 8");
+    std::fs::write(bench.path("own.toml"), own).unwrap();
+    let preset = bench.path("own.toml").display().to_string();
+    let run = bench.run_with("own", &[], &["--preset", &preset]).whole();
+    let resolved = std::fs::read_to_string(run.dir.join("pipeline.toml")).unwrap();
+    assert!(resolved.contains("noise = 0.25") && resolved.contains("size = 8"), "{resolved}");
+    // A fault in it is shown where it is.
+    std::fs::write(bench.path("own.toml"), paper.replace("noise", "nosie")).unwrap();
+    let said = bench.run_with("typo", &[], &["--preset", &preset]).failed(2);
+    assert!(said.contains("own.toml") && said.contains("did you mean `noise`"), "{said}");
+}
+
 #[test]
 fn graphs() {
     let text = said(&root(), &["graph"]);
@@ -117,18 +209,26 @@ fn graphs() {
 }
 
 #[test]
-fn stages_in_words_and_as_json() {
+fn stages_as_text_and_as_json() {
     let all = json(&said(&root(), &["stages", "--json"]));
     let kinds: Vec<&str> = all.as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
     for kind in ["run", "model", "shards", "train", "mcq", "retrieval"] {
         assert!(kinds.contains(&kind), "{kinds:?}");
     }
     let words = said(&root(), &["stages", "--all"]);
+    let own = |kind: &Value| kind["options"].as_array().unwrap().clone();
     for kind in all.as_array().unwrap() {
-        for option in kind["options"].as_array().unwrap() {
+        let parts = own(kind).into_iter().flat_map(|option| option["parts"].as_array().cloned().unwrap_or_default());
+        let options = own(kind).into_iter().chain(parts.flat_map(|part| own(&part)));
+        for option in options {
             let (name, help) = (option["name"].as_str().unwrap(), option["help"].as_str().unwrap());
             assert!(!help.is_empty() && words.contains(help), "{name} of {kind} has no help in\n{words}");
         }
+    }
+    // Each part has its line and its options.
+    let captions = said(&root(), &["stages", "captions"]);
+    for part in ["writer = \"twins\": ", "options in [stage.twins]", "guards = [\"visual\"]: ", "    share "] {
+        assert!(captions.contains(part), "{part} is not in\n{captions}");
     }
     let one = said(&root(), &["stages", "batch"]);
     assert!(one.contains("default 128") && !one.contains("decode"), "{one}");
@@ -155,7 +255,7 @@ fn init_writes_what_runs() {
         (["init", "--weights", ".", "--shards", "a-*.tar", "-o", "b.toml"], "config.json"),
         (["init", "--weights", &weights, "--shards", "b-*.tar", "-o", "b.toml"], "b-*.tar"),
         (["init", "--weights", &weights, "--shards", "pipeline.toml", "-o", "b.toml"], "not a tar"),
-        (["init", "--weights", &weights, "--shards", "a-*.tar", "-o", "no/b.toml"], "no folder"),
+        (["init", "--weights", &weights, "--shards", "a-*.tar", "-o", "no/b.toml"], "does not exist"),
     ] {
         let said = failed(bench.folder.path(), 1, &arguments);
         assert!(said.contains(word), "{word} is not in {said}");
@@ -288,18 +388,18 @@ fn pack_names_what_it_leaves_out() {
     .unwrap();
     let output = ran(here, &["pack", "p.csv", "--images", "photos", "--out", "o", "--verify"]);
     assert!(output.status.success());
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
         "4 rows were skipped",
         "line 3",
         "gone.jpg",
-        "no such picture",
+        "the picture does not exist",
         "line 4",
-        "no JPEG",
+        "not a JPEG",
         "cannot be decoded",
         "no caption",
     ] {
-        assert!(told.contains(part), "{part} is not in\n{told}");
+        assert!(stderr.contains(part), "{part} is not in\n{stderr}");
     }
     let skipped = std::fs::read_to_string(bench.path("o/train-skipped.jsonl")).unwrap();
     assert_eq!(skipped.lines().count(), 4, "{skipped}");
@@ -317,8 +417,8 @@ fn pack_names_what_it_leaves_out() {
         (vec!["pack", "p.csv", "--out", "x"], "none of the 5 rows"),
         (vec!["pack", "p.csv", "--images", "gone", "--out", "x"], "no such folder"),
     ] {
-        let told = failed(here, 1, &arguments);
-        assert!(told.contains(word), "{word} is not in {told}");
+        let stderr = failed(here, 1, &arguments);
+        assert!(stderr.contains(word), "{word} is not in {stderr}");
     }
     failed(here, 2, &["pack", "p.csv", "--out", "x", "--max-size", "many"]);
     failed(here, 2, &["pack", "p.csv", "--out", "x", "--prefix", "a/b"]);
@@ -361,12 +461,12 @@ fn inspect_knows_shards_caches_checkpoints_and_runs() {
         ("empty", "empty folder"),
         ("nowhere", "nowhere"),
         ("pipeline.toml", "pipeline check"),
-        ("runs/r/results.jsonl", "no .tar"),
+        ("runs/r/results.jsonl", "not a .tar"),
         ("runs/r/export/config.json", "runs/r/export"),
-        ("runs", "nothing in runs"),
+        ("runs", "runs holds no file"),
     ] {
-        let told = failed(here, 1, &["inspect", path]);
-        assert!(told.contains(word), "{word} is not in {told}");
+        let stderr = failed(here, 1, &["inspect", path]);
+        assert!(stderr.contains(word), "{word} is not in {stderr}");
     }
 }
 
@@ -398,8 +498,8 @@ fn profile_says_what_limits() {
     for part in ["each stage alone", "train", "expected", "measured", "what to change", "--set stage.encode.cache="] {
         assert!(words.contains(part), "{part} is not in\n{words}");
     }
-    let told = failed(here, 1, &["profile", "--set", "stage.batch.size=100"]);
-    assert!(told.contains("stage `batch`") && told.contains("--seconds"), "{told}");
+    let stderr = failed(here, 1, &["profile", "--set", "stage.batch.size=100"]);
+    assert!(stderr.contains("stage `batch`") && stderr.contains("--seconds"), "{stderr}");
     failed(here, 2, &["profile", "--seconds", "0"]);
     failed(here, 2, &["profile", "nowhere.toml"]);
 }

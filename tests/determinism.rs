@@ -54,12 +54,14 @@ fn a_resumed_run_ends_like_one_that_was_never_stopped() {
 
 #[test]
 fn what_the_visual_guard_sees_depends_on_nothing_but_the_batch() {
-    let bench = Bench::new(80).set("stage.captions.visual_guard", "0.3");
+    let bench = Bench::new(80)
+        .set("stage.captions.guards", r#"["captions", "implied", "people", "distance", "visual"]"#)
+        .set("stage.captions.visual.share", "0.3");
     let whole = bench.run("whole", &["run.epochs=3"]).whole();
     let wide = ["run.epochs=3", "stage.encode.cache=other", "stage.decode.workers=5", "stage.captions.capacity=9"];
     assert!(whole.weights() == bench.run("wide", &wide).whole().weights());
-    // After a resume the model of the start is asked, not the one that was trained, and meets
-    // the things in another order.
+    // After a resume the guard uses the starting checkpoint, not the trained one, and meets the
+    // things in another order.
     let part = bench.run("part", &["run.epochs=1"]).whole();
     bench.resume("part", &["run.epochs=3"]).whole();
     assert!(whole.weights() == part.weights(), "the resumed run ended with other weights");

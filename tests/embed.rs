@@ -129,7 +129,7 @@ fn bad_input_to_embed_is_a_sentence_and_leaves_nothing() {
         (refused(&["embed", "--model", "hf:a/b/c", "--text", "a"]), "hf:owner/name"),
         (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--image", "README.md"]), "no image tower"),
         (refused(&["embed", "--model", "crates/clip/tests/data/bare_vision", "--text", "a"]), "no text tower"),
-        (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--text", "a"]), "not of one model"),
+        (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--text", "a"]), "different models"),
     ] {
         assert!(message.lines().any(|line| line.starts_with("error: ")) && message.contains(part), "{message}");
     }
@@ -167,18 +167,18 @@ fn a_blend_lies_between_two_checkpoints() {
     }
     let blended =
         |b: &str, alpha: &str| refused(&["blend", "assets/clip-world", b, text(&place("x")), "--alpha", alpha]);
-    assert!(blended("crates/clip/tests/data/bare_text", "0.5").contains("not of one model"));
+    assert!(blended("crates/clip/tests/data/bare_text", "0.5").contains("different models"));
     assert!(blended(text(&place("nowhere")), "0.5").contains("nowhere"));
     let beyond = pipeline(&["blend", "assets/clip-world", text(&place("other")), text(&place("x")), "--alpha", "1.5"]);
     assert_eq!(beyond.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&beyond.stderr).contains("between 0 (A) and 1 (B)"));
+    assert!(String::from_utf8_lossy(&beyond.stderr).contains("from 0 (A) to 1 (B)"));
     let beyond = pipeline(&["blend", "assets/clip-world", text(&place("other")), text(&place("x")), "--alpha", "1.5"]);
     assert_eq!(beyond.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&beyond.stderr).contains("between 0 (A) and 1 (B)"));
+    assert!(String::from_utf8_lossy(&beyond.stderr).contains("from 0 (A) to 1 (B)"));
     assert!(!place("x").exists());
     let message =
         refused(&["blend", "assets/clip-world", text(&place("other")), text(&place("half")), "--alpha", "0.5"]);
-    assert!(message.contains("is there already"), "{message}");
+    assert!(message.contains("already exists"), "{message}");
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     let (there, back) = (place("open_clip"), place("hf"));
-    assert!(said(&["convert", "assets/clip-world", text(&there)]).contains("as open_clip reads it"));
+    assert!(said(&["convert", "assets/clip-world", text(&there)]).contains("in the layout of open_clip"));
     said(&["convert", text(&there), text(&back)]);
     // The card says from what and into what, and has that of the checkpoint before.
     let card = fs::read_to_string(back.join("MODEL_CARD.md")).unwrap();
@@ -213,7 +213,7 @@ fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
     assert_eq!(embed(&there), embed(&root().join("assets/clip-world")));
 
     let message = refused(&["convert", text(&there), text(&back)]);
-    assert!(message.contains("is there already"), "{message}");
+    assert!(message.contains("already exists"), "{message}");
     let message = refused(&["convert", "crates/clip/tests/data/bare_text", text(&place("x")), "--to", "open-clip"]);
     assert!(message.contains("one tower alone") && !place("x").exists(), "{message}");
 }

@@ -57,7 +57,7 @@ fn a_run_folder_that_cannot_be_made_is_named() {
     let place = format!("run.dir={}", bench.path("file/runs").display());
     let said = bench.run("r", &[&place]).failed(1);
     assert!(said.contains("file/runs") && said.contains("run.dir=DIR"), "{said}");
-    // A cache that cannot be made is told before the run, with what to do.
+    // A cache that cannot be made is reported before the run, with what to do.
     let said = bench.run("c", &["stage.encode.cache=file/cache"]).failed(1);
     assert!(said.contains("file/cache") && said.contains("`cache` of stage `encode`"), "{said}");
     assert!(!bench.path("runs/c").exists());
@@ -122,7 +122,7 @@ fn one_key_in_two_shards_is_two_samples_and_three_times_in_one_is_two_skips() {
     let question = format!(r#"{{"image_key":"{key}","captions":["a","b"],"correct":0,"kind":"positive"}}"#);
     std::fs::write(bench.path("questions.jsonl"), question).unwrap();
     let config = bench.config_text()
-        + "[[eval]]\nkind = \"mcq\"\nname = \"asked\"\nquestions = \"questions.jsonl\"\nshards = [\"a-{000..001}.tar\"]\n";
+        + "[[eval]]\nkind = \"mcq\"\nname = \"asked\"\nfile = \"questions.jsonl\"\nimages = [\"a-{000..001}.tar\"]\n";
     std::fs::write(bench.path("pipeline.toml"), config).unwrap();
     let said = bench.run("asked", &["run.epochs=1", "stage.batch.size=4"]).failed(1);
     for word in ["a-000.tar", "a-001.tar", key, "must be unique"] {

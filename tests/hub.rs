@@ -46,12 +46,12 @@ fn a_build_that_does_not_fetch_says_so_in_a_sentence() {
     bench.write_config();
     for arguments in COMMANDS {
         let output = call(bench.folder.path(), arguments, "hf:me/clip", &[]);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
         let sentence = "hf:me/clip is on the Hugging Face hub, and this build does not fetch; build with \
                         `--features hub`, or give the path of a downloaded folder";
-        assert_eq!(told.lines().filter(|line| line.contains(sentence)).count(), 1, "{arguments:?}: {told}");
-        assert_eq!(told.lines().count(), 1, "{arguments:?}: {told}");
+        assert_eq!(stderr.lines().filter(|line| line.contains(sentence)).count(), 1, "{arguments:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
     }
     assert!(!bench.path("runs/hub").exists() && !bench.path("converted").exists());
 }
@@ -80,8 +80,8 @@ fn every_command_takes_a_checkpoint_from_the_hub() {
 
     for arguments in COMMANDS {
         let output = call(here, arguments, "hf:me/clip", &environment);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {told}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {stderr}");
         // What a command says of features and scores is what it says of the same folder on this disk.
         if ["embed", "eval"].contains(&arguments[0]) {
             let of_folder = call(here, arguments, local.to_str().unwrap(), &[]);
@@ -117,10 +117,10 @@ fn every_command_takes_a_checkpoint_from_the_hub() {
     ] {
         for arguments in COMMANDS {
             let output = call(here, arguments, name, &environment);
-            let told = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{arguments:?} {name}: {told}");
-            assert!(told.contains(part), "{arguments:?} {name}: {told}");
-            assert!(!told.contains("panicked"), "{arguments:?} {name}: {told}");
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{arguments:?} {name}: {stderr}");
+            assert!(stderr.contains(part), "{arguments:?} {name}: {stderr}");
+            assert!(!stderr.contains("panicked"), "{arguments:?} {name}: {stderr}");
         }
     }
     for written in ["from-the-hub.toml", "converted", "runs/hub/export"] {

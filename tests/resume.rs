@@ -35,8 +35,10 @@ fn other_settings_and_other_data_are_refused_by_name() {
     let config = std::fs::read_to_string(whole.dir.join("pipeline.toml")).unwrap();
     assert!(config.contains("seed = 3"), "the config of the run was overwritten");
 
-    let said = bench.resume("r", &["stage.captions.generator=twins"]).failed(1);
-    assert!(said.contains("stage.captions.generator"), "{said}");
+    let said = bench.resume("r", &["stage.captions.guards=[]"]).failed(1);
+    assert!(said.contains("stage.captions.guards"), "{said}");
+    let said = bench.resume("r", &["stage.captions.tng.full_below=0.5"]).failed(1);
+    assert!(said.contains("stage.captions.tng.full_below was 0.7, is 0.5"), "{said}");
     // A rate that falls with the epochs cannot have more of them.
     let said = bench.resume("r", &["run.epochs=2", "stage.train.schedule=cosine"]).failed(1);
     assert!(said.contains("stage.train.schedule") && said.contains("run.epochs"), "{said}");
@@ -105,7 +107,7 @@ fn force_keeps_the_old_run_until_the_new_one_has_begun() {
     let bench = Bench::new(40).set("run.epochs", "1");
     let run = bench.run("r", &[]).whole();
     let before = run.weights();
-    let said = bench.force("r", &["model.weights=nowhere"]).failed(1);
+    let said = bench.force("r", &["model.weights=nowhere"]).failed(2);
     assert!(said.contains("nowhere"), "{said}");
     assert!(run.weights() == before, "the old run is gone");
     // A kill between setting the old run aside and beginning the new one.

@@ -7,10 +7,10 @@ use common::Bench;
 use serde_json::Value;
 
 #[test]
-fn a_run_tells_what_it_did() {
+fn a_run_reports_what_it_did() {
     let bench = Bench::new(48);
     let trace = bench.path("trace.json");
-    let ran = bench.run_with("told", &[], &["--log", "json", "--trace", trace.to_str().unwrap()]).whole();
+    let ran = bench.run_with("watched", &[], &["--log", "json", "--trace", trace.to_str().unwrap()]).whole();
 
     // Standard error is JSON, an object a line; standard output is the result alone.
     let events: Vec<Value> =
@@ -46,18 +46,18 @@ fn a_run_tells_what_it_did() {
 
     let report = std::fs::read_to_string(ran.dir.join("report.html")).unwrap();
     assert!(report.matches("data:image/jpeg;base64,").count() >= 8, "thumbnails of images and neighbours");
-    for part in ["Where a step's time went", "forward", "Captions that were made", "cosine"] {
+    for part in ["Where a step's time went", "forward", "Generated captions", "cosine"] {
         assert!(report.contains(part), "{part} is not in the report");
     }
     assert!(report.len() < 600_000, "{} bytes", report.len());
 }
 
 #[test]
-fn what_cannot_be_watched_is_said_before_anything_runs() {
+fn what_cannot_be_watched_is_reported_before_anything_runs() {
     let bench = Bench::new(16);
     let ran = bench.run_with("nowhere", &[], &["--trace", "/nowhere/trace.json"]);
     assert!(ran.failed(1).contains("cannot write /nowhere/trace.json"), "{}", ran.stderr());
     let ran = bench.run("metrics", &["run.metrics=\"localhost\""]);
-    assert!(ran.failed(1).contains("run.metrics = \"localhost\" is no address"), "{}", ran.stderr());
+    assert!(ran.failed(1).contains("run.metrics = \"localhost\" is not an address"), "{}", ran.stderr());
     assert!(!ran.dir.exists(), "a run that never began leaves no folder");
 }

@@ -47,7 +47,7 @@ impl Arguments {
         let (seed, mut batches, sight) = outside_run(&config, &context.registry, |build| {
             let side = build.side.as_ref().ok_or_else(|| StageError::msg("no side run"))?;
             let mut batches: Vec<Paired> = Vec::new();
-            side.collect::<Paired>("pairs", &[], &mut |paired| {
+            side.collect_own::<Paired>(&mut |paired| {
                 batches.push(paired);
                 Ok(())
             })?;

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{ConfigArguments, Context, Failure};
-use crate::show;
+use crate::print;
 
 /// Find every fault of a config without running it.
 #[derive(Debug, Args)]
@@ -18,7 +18,8 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let plan = self.config.plan(&context.registry)?;
-        show::say(&format!("{} is right: {}\n", self.config.config.display(), show::chain(&plan)));
+        print::stdout(&format!("{} is right: {}\n", self.config.config.display(), print::chain(&plan)));
+        print::stdout(&print::notes(&plan));
         Ok(())
     }
 }

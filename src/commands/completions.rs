@@ -6,16 +6,16 @@ use clap_complete::Shell;
 
 use super::Failure;
 use crate::cli::Cli;
-use crate::show;
+use crate::print;
 
-/// Print the completions of a shell.
+/// Print completions for a shell.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline completions bash > ~/.local/share/bash-completion/completions/pipeline
   pipeline completions zsh > ~/.zfunc/_pipeline
   pipeline completions fish > ~/.config/fish/completions/pipeline.fish")]
 pub struct Completions {
-    /// Which shell.
+    /// The shell.
     #[arg(value_enum)]
     shell: Shell,
 }
@@ -24,12 +24,12 @@ impl Completions {
     pub fn run(&self) -> Result<(), Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "pipeline", &mut script);
-        show::say(&String::from_utf8_lossy(&script));
+        print::stdout(&String::from_utf8_lossy(&script));
         Ok(())
     }
 }
 
-/// Print the manual page, with all commands.
+/// Print the manual page of all commands.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   pipeline man > pipeline.1; man ./pipeline.1")]
@@ -42,7 +42,7 @@ impl Man {
         let mut page = Vec::new();
         let main = clap_mangen::Man::new(command.clone());
         main.render(&mut page).context("cannot write the manual page")?;
-        // One page for everything: the commands follow with what each takes.
+        // One page for everything: the help of each command follows.
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
             let help = sub.clone().render_long_help().to_string();
             let lines = help.lines().map(|line| match line.replace('\\', "\\e").replace('-', "\\-") {
@@ -53,7 +53,7 @@ impl Man {
             page.extend(lines.flat_map(String::into_bytes));
             page.extend(b".fi\n");
         }
-        show::say(&String::from_utf8_lossy(&page));
+        print::stdout(&String::from_utf8_lossy(&page));
         Ok(())
     }
 }

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use benchmarks::Source;
+use benchmarks::score::Series;
 use clap::{Args, builder::PossibleValuesParser};
 use clip::{Checkpoint, TextTower, Tokenizer};
-use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
-use benchmarks::benchmark::{Benchmark, Detail};
-use benchmarks::kinds::{BENCHMARKS, Given, open};
-use benchmarks::score::Series;
+use pipeline_engine::{
+    Alternative, Alternatives, Config, Measurement, Moment, Phase, StageError, StageKind, Value, outside_run,
+};
+use serde_json::json;
 use stage_train::encoder::Encoder;
 
 use super::{Context, Failure};
@@ -19,11 +21,11 @@ use crate::show;
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub struct Arguments {
-    /// A checkpoint: a folder (the export of a run, say), a file of weights with its config beside it, or hf:owner/name.
+    /// A checkpoint: a folder (such as the export of a run), a file of weights with its config beside it, or hf:owner/name.
     #[arg(long, value_name = "CHECKPOINT")]
     model: PathBuf,
     /// Which benchmark.
-    #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = PossibleValuesParser::new(BENCHMARKS.map(|(name, _)| name)))]
+    #[arg(long, value_name = "NAME", hide_possible_values = true, value_parser = PossibleValuesParser::new(names()))]
     benchmark: String,
     /// The benchmark's file, in the format it is published in.
     #[arg(long)]
@@ -37,7 +39,7 @@ pub struct Arguments {
     /// Write the measurements as JSON lines, as in a run's results.jsonl.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
-    /// Weight of what a text denies in the training-free answer.
+    /// The training-free answer's weight of what a text denies.
     #[arg(long, default_value_t = 0.5)]
     lambda: f64,
     /// zero-shot: a sentence with {} for the class's name; may be given several times.
@@ -49,9 +51,13 @@ pub struct Arguments {
     /// The folder of the feature cache.
     #[arg(long, value_name = "DIR", default_value = ".cache/features")]
     cache: PathBuf,
-    /// Of the intervals.
+    /// Seed of the intervals' resampling.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    <dyn Source>::list().iter().map(|benchmark| benchmark.name)
 }
 
 fn after_help() -> String {
@@ -62,66 +68,37 @@ fn after_help() -> String {
 Benchmarks:
 "
     .to_owned();
-    for (name, about) in BENCHMARKS {
-        let _ = writeln!(text, "  {name:<20} {about}");
+    for benchmark in <dyn Source>::list() {
+        let _ = writeln!(text, "  {:<20} {}", benchmark.name, benchmark.about);
     }
     text
 }
 
+/// What a checkpoint scored.
+struct Score {
+    /// How much of the file it stands on, for people.
+    coverage: String,
+    series: Vec<Series>,
+}
+
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
-        if self.file.is_none() && self.benchmark != "retrieval" {
+        let benchmark = <dyn Source>::list()
+            .iter()
+            .find(|benchmark| benchmark.name == self.benchmark)
+            .ok_or_else(|| anyhow!("there is no benchmark `{}`", self.benchmark))?;
+        let needs_file = (benchmark.specs)().iter().any(|spec| spec.name == "file" && spec.default.is_none());
+        if needs_file && self.file.is_none() {
             return Err(anyhow!("--benchmark {} needs --file, the benchmark's file", self.benchmark).into());
         }
-        let (mut coverage, own) = self.score("--model", &self.model, context)?;
+        let own = self.score(benchmark, "--model", &self.model, context)?;
         let other = match &self.against {
-            Some(model) => {
-                let (words, other) = self.score("--against", model, context)?;
-                if words != coverage {
-                    coverage += &format!(" (against: {words})");
-                }
-                Some(other)
-            }
+            Some(model) => Some(self.score(benchmark, "--against", model, context)?),
             None => None,
         };
-        let at = |phase| Moment { phase, epoch: 0, step: 0, seed: self.seed };
-        let name = &self.benchmark;
-        let mut lines: Vec<Measurement> = Vec::new();
-        let mut table = format!("{name}: {coverage}\n\n");
-        let mut differ = false;
-        table += &match other {
-            Some(_) => format!("{:<44} {:>8} {:>8}   {}\n", "", "against", "model", "difference [95 %]"),
-            None => format!("{:<44} {:>8}   {}\n", "", "model", "[95 %]"),
-        };
-        for series in &own {
-            let measured = series.measured(&at(Phase::After), name);
-            let part = if series.part == "all" { String::new() } else { format!(" ({})", series.part) };
-            let _ = write!(table, "{:<44} ", format!("{}{part}", series.metric));
-            let against = other.as_ref().and_then(|all: &Vec<Series>| {
-                all.iter().find(|other| other.metric == series.metric && other.part == series.part)
-            });
-            if let Some(against) = against {
-                let before = against.measured(&at(Phase::Before), name);
-                let _ = write!(table, "{:>6.1} % {:>6.1} %   ", 100.0 * before.value, 100.0 * measured.value);
-                lines.push(before);
-                match series.less(against, &at(Phase::After), name) {
-                    Some(less) => {
-                        let _ = write!(table, "{:+.1} {}", 100.0 * less.value, interval(&less));
-                        lines.push(less);
-                    }
-                    None => differ = true,
-                }
-            } else {
-                let _ = write!(table, "{:>6.1} %   {}", 100.0 * measured.value, interval(&measured));
-            }
-            let _ = writeln!(table, " n = {}", measured.n);
-            lines.push(measured);
-        }
-        if differ {
-            table += "\nthe two stand on different rows, so that there is no paired difference\n";
-        }
+        let (table, lines) = self.report(&own, other.as_ref());
         if let Some(path) = &self.json {
-            let text: String = lines.iter().map(|line| serde_json::json!(line).to_string() + "\n").collect();
+            let text: String = lines.iter().map(|line| json!(line).to_string() + "\n").collect();
             pipeline_engine::write_atomically(path, text.as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
@@ -129,53 +106,111 @@ impl Arguments {
         Ok(())
     }
 
+    /// The table for people, and its measurements.
+    fn report(&self, own: &Score, other: Option<&Score>) -> (String, Vec<Measurement>) {
+        let name = &self.benchmark;
+        let at = |phase| Moment { phase, epoch: 0, step: 0, seed: self.seed };
+        let mut coverage = own.coverage.clone();
+        if let Some(other) = other.filter(|other| other.coverage != own.coverage) {
+            coverage += &format!(" (against: {})", other.coverage);
+        }
+        let mut lines: Vec<Measurement> = Vec::new();
+        let mut table = format!("{name}: {coverage}\n\n");
+        table += &match other {
+            Some(_) => format!("{:<44} {:>8} {:>8}   {}\n", "", "against", "model", "difference [95 %]"),
+            None => format!("{:<44} {:>8}   {}\n", "", "model", "[95 %]"),
+        };
+        let mut all_paired = true;
+        for series in &own.series {
+            let measured = series.measured(&at(Phase::After), name);
+            let part = if series.part == "all" { String::new() } else { format!(" ({})", series.part) };
+            let _ = write!(table, "{:<44} ", format!("{}{part}", series.metric));
+            let is_same = |other: &&Series| other.metric == series.metric && other.part == series.part;
+            if let Some(against) = other.and_then(|other| other.series.iter().find(is_same)) {
+                let before = against.measured(&at(Phase::Before), name);
+                let _ = write!(table, "{:>6.1} % {:>6.1} %   ", 100.0 * before.value, 100.0 * measured.value);
+                lines.push(before);
+                match series.minus(against, &at(Phase::After), name) {
+                    Some(difference) => {
+                        let _ = write!(table, "{:+.1} {}", 100.0 * difference.value, interval(&difference));
+                        lines.push(difference);
+                    }
+                    None => all_paired = false,
+                }
+            } else {
+                let _ = write!(table, "{:>6.1} %   {}", 100.0 * measured.value, interval(&measured));
+            }
+            let _ = writeln!(table, " n = {}", measured.n);
+            lines.push(measured);
+        }
+        if !all_paired {
+            table += "\nthe two stand on different rows, so that there is no paired difference\n";
+        }
+        (table, lines)
+    }
+
     /// The outcomes of a checkpoint, and what they stand on.
-    fn score(&self, flag: &str, model: &Path, context: &Context) -> Result<(String, Vec<Series>), Failure> {
+    fn score(
+        &self,
+        benchmark: &Alternative<dyn Source>,
+        flag: &str,
+        model: &Path,
+        context: &Context,
+    ) -> Result<Score, Failure> {
         let given = || format!("{flag} {}", model.display());
         let model = clip_hub::resolve(model, Path::new("")).with_context(given)?;
         let encoder = text_encoder(&model, &self.device).with_context(given)?;
         let config = self.config(&model)?;
-        let base = Path::new("");
-        let file = self.file.as_deref().unwrap_or(base);
-        let given = Given { file, images: &self.images, templates: &self.template };
-        // Plain captions deny nothing worth a baseline.
-        let detail = Detail { baselines: self.benchmark != "retrieval", lambda: self.lambda };
+        let source = benchmark.from_options(&self.options(benchmark), COMMAND_LINE)?;
         let scored = outside_run(&config, &context.registry, |build| {
-            let benchmark: Box<dyn Benchmark> = open(&self.benchmark, given, build)?;
-            Ok((benchmark.coverage().words(), benchmark.series(&encoder, detail)?))
+            let benchmark = source.open(&self.benchmark, build)?;
+            Ok(Score { coverage: benchmark.coverage().describe(), series: benchmark.series(&encoder)? })
         })?;
         Ok(scored.map_err(|error: StageError| anyhow!("{}: {error}", self.benchmark))?)
     }
 
+    /// The flags that are options of this benchmark.
+    fn options(&self, benchmark: &Alternative<dyn Source>) -> Vec<(&'static str, Value)> {
+        let list = |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect());
+        let file = self.file.as_ref().map(|file| Value::String(file.display().to_string()));
+        let flags = [
+            ("file", file),
+            ("images", Some(list(&self.images))),
+            ("baselines", Some(Value::Boolean(true))),
+            ("lambda", Some(Value::Float(self.lambda))),
+            ("templates", Some(list(&self.template))),
+        ];
+        let specs = (benchmark.specs)();
+        let takes = |name: &str| specs.iter().any(|spec| spec.name == name);
+        flags.into_iter().filter(|(name, _)| takes(name)).filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
     /// A pipeline that encodes images as this checkpoint does.
     fn config(&self, model: &Path) -> Result<Config, Failure> {
-        let text = |value: String| toml_string(&value);
         let absolute =
             |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-        let images: Vec<String> = self.images.iter().map(|url| text(url.clone())).collect();
-        let config = format!(
-            "[run]\nseed = {}\ndevice = {}\n[model]\nweights = {}\n[[stage]]\nkind = \"shards\"\nurls = [{}]\n\
-             [[stage]]\nkind = \"decode\"\n[[stage]]\nkind = \"encode\"\ncache = {}\n",
-            self.seed,
-            text(self.device.clone()),
-            text(absolute(model)),
-            images.join(", "),
-            text(absolute(&self.cache)),
-        );
-        Ok(Config::parse("the command line", config, PathBuf::from("."))?)
+        let config = json!({
+            "run": { "seed": self.seed, "device": self.device },
+            "model": { "weights": absolute(model) },
+            "stage": [
+                { "kind": items::source::SHARDS, "urls": self.images },
+                { "kind": stage_decode::Decode::KIND },
+                { "kind": stage_encode::Encode::KIND, "cache": absolute(&self.cache) },
+            ],
+        });
+        let text = toml::to_string(&config).map_err(anyhow::Error::from)?;
+        Ok(Config::parse(COMMAND_LINE, text, PathBuf::from("."))?)
     }
 }
+
+/// Where options come from, for messages.
+const COMMAND_LINE: &str = "the command line";
 
 fn interval(measured: &Measurement) -> String {
     match (measured.low, measured.high) {
         (Some(low), Some(high)) => format!("[{:.1}, {:.1}]", 100.0 * low, 100.0 * high),
         _ => String::new(),
     }
-}
-
-/// A TOML string, whatever is in it.
-fn toml_string(text: &str) -> String {
-    serde_json::Value::String(text.to_owned()).to_string()
 }
 
 /// The text encoder of a checkpoint.

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
-use pipeline_engine::Plan;
+use pipeline_engine::{Plan, StageView};
 
 use super::{ConfigArguments, Context, Failure};
-use crate::show;
+use crate::print;
 
-/// Show the stages of a config and what travels between them.
+/// Show the stages of a config and the items between them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline graph pipeline.toml
@@ -17,7 +17,7 @@ use crate::show;
 pub struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,
-    /// How to draw it.
+    /// Output format.
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -35,7 +35,7 @@ enum Format {
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let drawing = Drawing::of(&self.config.plan(&context.registry)?, context);
-        show::say(&match self.format {
+        print::stdout(&match self.format {
             Format::Text => drawing.text(),
             Format::Dot => drawing.dot(),
             Format::Svg => drawing.svg(),
@@ -44,20 +44,26 @@ impl Arguments {
     }
 }
 
-/// What the three formats show.
+/// The content of all three formats.
 struct Drawing {
     stages: Vec<Node>,
-    /// What measures the last stage: name, and when.
+    /// The evals: name and kind, and when they measure.
     evals: Vec<(String, String)>,
 }
 
 struct Node {
     kind: &'static str,
     about: &'static str,
-    /// How wide, if it can be wide.
+    /// Number of workers, if the stage has the option.
     workers: Option<String>,
-    /// What leaves it, and how many may wait.
+    /// The items that leave it, and how many may wait.
     edge: Option<(&'static str, usize)>,
+}
+
+/// The number of workers, an option of the stage or of a part of it.
+fn workers(stage: &StageView<'_>) -> Option<String> {
+    let parts = stage.parts.iter().flat_map(|(_, options)| options);
+    stage.options.iter().chain(parts).find(|(name, _)| *name == "workers").map(|(_, value)| value.clone())
 }
 
 impl Drawing {
@@ -66,14 +72,14 @@ impl Drawing {
         let stages = plan.stages().map(|stage| Node {
             kind: stage.kind,
             about: about(stage.kind),
-            workers: stage.options.iter().find(|(name, _)| *name == "workers").map(|(_, value)| value.clone()),
+            workers: workers(&stage),
             edge: stage.output.map(|output| (output, stage.capacity)),
         });
         let evals = plan.evals().map(|eval| {
             let when = match eval.every {
                 0 => "before and after".to_owned(),
                 1 => "before and after each epoch".to_owned(),
-                n => format!("before, after each {n} epochs, after"),
+                n => format!("before, after every {n} epochs, after"),
             };
             (format!("{} ({})", eval.name, eval.kind), when)
         });
@@ -84,7 +90,7 @@ impl Drawing {
         let mut text = String::new();
         for node in &self.stages {
             let workers = match node.workers.as_deref() {
-                // 0: as many as it finds right, which the config alone does not tell.
+                // 0: the stage chooses, so the config does not show the number.
                 None | Some("0" | "1") => String::new(),
                 Some(n) => format!(" ({n} workers)"),
             };
@@ -122,7 +128,7 @@ impl Drawing {
         text
     }
 
-    /// A column of boxes, with what travels beside the arrows.
+    /// A column of boxes, with the items beside the arrows.
     fn svg(&self) -> String {
         const STEP: usize = 84;
         let height = self.stages.len() * STEP + self.evals.len() * 44 + 8;

@@ -1,4 +1,4 @@
-//! The commands: one file each, with its arguments and what it does.
+//! The commands: each with its arguments and its work in a file or folder of its own.
 
 mod audit;
 mod blend;
@@ -11,6 +11,7 @@ mod graph;
 mod init;
 mod inspect;
 mod pack;
+mod presets;
 mod profile;
 mod questions;
 pub mod run;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use pipeline_engine::{Config, Diagnostic, Plan, Registry, RunError};
 
-/// What the program can be asked to do.
+/// A command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Init(init::Arguments),
@@ -42,25 +43,26 @@ pub enum Command {
     Convert(convert::Arguments),
     Blend(blend::Arguments),
     Stages(stages::Arguments),
+    Presets(presets::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Completions),
     Man(completions::Man),
 }
 
-/// What every command may use.
+/// What every command can use.
 pub struct Context {
     /// The kinds that this program knows.
     pub registry: Arc<Registry>,
-    /// Say only what went wrong, and the result.
+    /// Print only errors and the result.
     pub quiet: bool,
-    /// How log lines look.
+    /// Format of log lines.
     pub log: crate::log::Format,
     /// No live view.
     pub plain: bool,
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command.
     pub fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Run(arguments) => arguments.run(context),
@@ -70,6 +72,7 @@ impl Command {
             Self::Questions(arguments) => arguments.run(context),
             Self::Eval(arguments) => arguments.run(context),
             Self::Stages(arguments) => arguments.run(context),
+            Self::Presets(arguments) => arguments.run(context),
             Self::Schema(arguments) => arguments.run(context),
             Self::Init(arguments) => arguments.run(context),
             Self::Pack(arguments) => arguments.run(context),
@@ -85,11 +88,11 @@ impl Command {
     }
 }
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 pub enum Failure {
-    /// The command line is wrong, in a way that its parser could not see.
+    /// The command line is wrong in a way that its parser cannot see.
     Usage(String),
-    /// The config is wrong, in these places.
+    /// The config has these faults.
     Config(Vec<Diagnostic>),
     /// A run ended early.
     Run(RunError),
@@ -115,7 +118,7 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-/// A config and what is laid over it.
+/// A config, and settings laid over it.
 #[derive(Debug, Args)]
 pub struct ConfigArguments {
     /// The config.
@@ -124,8 +127,8 @@ pub struct ConfigArguments {
     /// Change one key: run.epochs=3, model.weights=DIR, stage.train.lr=1e-5.
     #[arg(long, value_name = "TABLE.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Lay a named set of settings over the config.
-    #[arg(long, value_name = "NAME")]
+    /// Lay a preset over the config: a name (`pipeline presets`) or a file.
+    #[arg(long, value_name = "PRESET")]
     pub preset: Vec<String>,
 }
 

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use questions::questions::{negated_queries, questions, row};
-use questions::templates::Kind;
-use questions::{Known, KnownError};
+use benchmarks::kinds::negbench_retrieval::RetrievalRow;
+use benchmarks::kinds::{negbench_mcq, negbench_retrieval};
 use clap::Args;
-use benchmarks::negbench::{RetrievalRow, write_mcq, write_retrieval};
+use questions::templates::Kind;
+use questions::{Known, KnownError, expected_false, negated_queries, questions, row};
 
 use super::{Context, Failure};
 use crate::show;
@@ -34,10 +34,10 @@ pub struct Arguments {
     /// JSON lines or CSV with image, present and, if known, absent and captions.
     #[arg(long, value_name = "FILE")]
     table: Option<PathBuf>,
-    /// The folder that the two files go to.
+    /// The folder that the two files are written to.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Questions an image.
+    /// Questions per image.
     #[arg(long, default_value_t = 3)]
     each: usize,
     /// Images that must show an object before it is denied of others.
@@ -56,9 +56,9 @@ impl Arguments {
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
         let (mcq, retrieval) = (self.out.join("mcq.csv"), self.out.join("retrieval.csv"));
         let rows: Vec<_> = asked.iter().map(|question| row(&known, question)).collect();
-        write_mcq(&mcq, &rows).map_err(anyhow::Error::from)?;
+        negbench_mcq::write(&mcq, &rows).map_err(anyhow::Error::from)?;
         let lines: Vec<RetrievalRow> = queries.iter().map(|(row, _)| row.clone()).collect();
-        write_retrieval(&retrieval, &lines).map_err(anyhow::Error::from)?;
+        negbench_retrieval::write(&retrieval, &lines).map_err(anyhow::Error::from)?;
 
         let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
         rows.iter().for_each(|row| *kinds.entry(&row.correct_answer_template).or_default() += 1);
@@ -80,8 +80,8 @@ impl Arguments {
         ));
         if !self.captions.is_empty() {
             show::say(&format!(
-                "by the agreement of captions, {:.2} % of what is denied is there all the same\n",
-                100.0 * questions::questions::expected_false(&known, &asked)
+                "judging by how captions agree, {:.2} % of what is denied is in the image all the same\n",
+                100.0 * expected_false(&known, &asked)
             ));
         }
         Ok(())

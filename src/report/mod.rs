@@ -1,7 +1,7 @@
-//! `report.html`: a run as a picture, made from the files of its folder.
+//! `report.html`: a run as one page, made from the files of its folder.
 //!
-//! One file, no scripts, nothing from the network. Every bar and curve has its
-//! number beside it and a pattern of its own, so that nothing depends on colour.
+//! One file, no scripts, nothing from the network. Every bar and curve has its number beside it and a pattern of its own,
+//! so that nothing depends on colour.
 
 mod pictures;
 mod plots;
@@ -13,10 +13,13 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use pipeline_engine::{StageReport, Timeline, write_atomically};
+use pipeline_engine::files::write_atomically;
+use pipeline_engine::{StageReport, Timeline};
 use serde_json::Value;
 
-/// Lines of a table before the rest is only counted.
+use crate::text;
+
+/// Lines of a table that are shown; the rest is only counted.
 const SHOWN: usize = 40;
 
 /// The files of a run folder.
@@ -39,7 +42,7 @@ impl Files {
         };
         let config = std::fs::read_to_string(path("pipeline.toml"))
             .with_context(|| path("pipeline.toml").display().to_string())?;
-        // A run that was killed in its only epoch has none of these.
+        // A run that was killed in its first epoch has none of these.
         let read = |name: &str| std::fs::read(path(name)).unwrap_or_default();
         Ok(Self {
             name: dir.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -52,7 +55,7 @@ impl Files {
         })
     }
 
-    /// What a comment on top of the config says after `name: `.
+    /// The value after `name: ` in the comment at the top of the config.
     fn fact(&self, name: &str) -> Option<&str> {
         let comments = self.config.lines().take_while(|line| line.starts_with('#'));
         comments.map(|line| line.trim_start_matches(['#', ' '])).find_map(|line| {
@@ -61,7 +64,7 @@ impl Files {
         })
     }
 
-    /// The folder that paths of shards start from.
+    /// The folder that the paths of shards are relative to.
     fn base(&self) -> PathBuf {
         let table: toml::Table = self.config.parse().unwrap_or_default();
         table.get("run").and_then(|run| run.get("base")).and_then(toml::Value::as_str).unwrap_or(".").into()
@@ -111,7 +114,7 @@ fn page(files: &Files) -> String {
     page
 }
 
-/// What the run was, in a line, and its main numbers.
+/// A line about the run, and its main numbers.
 fn facts(page: &mut String, files: &Files) {
     let head = files.config.lines().next().unwrap_or_default();
     let when = head.trim_start_matches(['#', ' ']).split(';').next().unwrap_or_default();
@@ -136,11 +139,11 @@ fn facts(page: &mut String, files: &Files) {
         }
         if let Some(last) = epoch.last() {
             let waited = (last.wait_in_s - last.first_wait_s).max(0.0) / last.wall_s.max(1e-9);
-            card(&format!("of it {} waited for input", escape(&last.kind)), format!("{:.1} %", waited * 100.0));
+            card(&format!("of it, {} waited for input", escape(&last.kind)), format!("{:.1} %", waited * 100.0));
         }
     }
     if let Some(row) = files.timeline.rows.last() {
-        card("in all", seconds(row.t + row.dt));
+        card("total time", seconds(row.t + row.dt));
     }
     card("samples skipped", files.skipped.len().to_string());
     page.push_str("</div>");
@@ -150,18 +153,18 @@ fn facts(page: &mut String, files: &Files) {
 fn seconds(seconds: f64) -> String {
     match seconds {
         0.0 => "0 s".into(),
-        s if s >= 60.0 => crate::view::time(std::time::Duration::from_secs_f64(s)),
+        s if s >= 60.0 => text::duration(std::time::Duration::from_secs_f64(s)),
         s if s >= 1.0 => format!("{s:.1} s"),
         s => format!("{:.1} ms", s * 1e3),
     }
 }
 
-/// Text from a shard is data, also in a page.
+/// Escapes text from a shard or a config for the page.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// Patterns of the strips, so that they can be told apart without colours.
+/// Patterns of the strips, which distinguish them without colours.
 const PATTERNS: &str = "<svg class=hidden aria-hidden=true><defs>\
     <pattern id=no-input width=6 height=6 patternUnits=userSpaceOnUse><path d=\"M1 0V6\" stroke=\"var(--faint)\" stroke-width=2 /></pattern>\
     <pattern id=no-room width=8 height=8 patternUnits=userSpaceOnUse patternTransform=rotate(45)><path d=\"M2 0V8\" stroke=\"var(--room)\" stroke-width=4 /></pattern>\
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_left_little_has_a_page_too() {
+    fn a_run_with_few_files_has_a_page_too() {
         let dir = folder();
         for name in ["stages.json", "timeline.json", "results.jsonl", "skipped.jsonl", "examples.jsonl"] {
             std::fs::remove_file(dir.path().join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! Thumbnails of a few images, from the shards that the run read.
+//! Thumbnails of a few images from the shards of the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -10,16 +10,16 @@ use image::codecs::jpeg::JpegEncoder;
 
 /// Pixels on the longer side.
 const SIDE: u32 = 168;
-/// A picture file that is larger is not opened.
+/// Larger image files are not opened.
 const MOST_BYTES: u64 = 32 << 20;
-/// Neither is a picture that is larger when decoded.
+/// Images with a longer side are not decoded, in pixels.
 const MOST_PIXELS: u32 = 12_000;
 
-/// The key of a sample in a shard.
+/// Shard and key of a sample.
 pub type Key = (String, String);
 
-/// Thumbnails as `data:` addresses, of as many of the wanted images as are found.
-/// Shards that are not files of this machine are not read again for a report.
+/// Returns thumbnails as `data:` URLs for those of the wanted images that are found. Shards that are not files on this
+/// machine are not read again for a report.
 pub fn thumbnails(base: &Path, wanted: &BTreeSet<Key>) -> BTreeMap<Key, String> {
     let mut by_shard: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (shard, key) in wanted {
@@ -29,7 +29,7 @@ pub fn thumbnails(base: &Path, wanted: &BTreeSet<Key>) -> BTreeMap<Key, String> 
     for (shard, mut keys) in by_shard {
         let path = base.join(shard.strip_prefix("file://").unwrap_or(shard));
         if let Ok(file) = File::open(&path) {
-            // What is wrong with a shard is in the ledger already.
+            // Damage in a shard is in the ledger already.
             let _ = read(file, &mut keys, &mut |key, thumbnail| {
                 found.insert((shard.to_owned(), key.to_owned()), thumbnail);
             });

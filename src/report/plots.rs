@@ -1,13 +1,12 @@
 //! Plots as SVG inside the page, drawn by plotters.
 //!
-//! plotters knows only fixed colours. The page's own, which change between light
-//! and dark and may be patterns, take the place of the colours in [`Paint`] when a
-//! plot is done.
+//! plotters has fixed colours only. Plots are drawn in the stand-in colours of [`Paint`]; afterwards these are replaced
+//! by the page's own colours, which change between light and dark and may be patterns.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// What something is drawn with.
+/// A colour or pattern of the page.
 #[derive(Debug, Clone, Copy)]
 pub enum Paint {
     Ink,
@@ -20,7 +19,7 @@ pub enum Paint {
     Curve,
 }
 
-/// A stand-in, and what the page has in its place.
+/// Each paint, its stand-in colour, and its value on the page.
 const PAINTS: [(Paint, &str, &str); 8] = [
     (Paint::Ink, "#010101", "var(--ink)"),
     (Paint::Soft, "#010102", "var(--soft)"),
@@ -40,8 +39,7 @@ impl Paint {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Draws on a canvas of this size. A plot that cannot be drawn is left out: the
-/// numbers stand in tables too.
+/// Draws on a canvas of this size. A plot that cannot be drawn is omitted: its numbers are in the tables too.
 fn canvas(
     (width, height): (u32, u32),
     stretch: bool,
@@ -64,21 +62,21 @@ fn canvas(
     format!("<svg viewBox=\"0 0 {width} {height}\"{how} role=\"img\" aria-label=\"{}\">{inner}", super::escape(about))
 }
 
-/// Layers of a strip, each the height of a row of time from the bottom, 0 to 1.
+/// A layer of a strip: for each span of time its height from the bottom, 0 to 1.
 pub struct Layer {
     pub paint: Paint,
     pub heights: Vec<f64>,
 }
 
-/// What happened over time, without axes: it is stretched to the width of the
-/// page. `times` are the begins of the spans, and the end of the last one.
+/// Shares over time, without axes, stretched to the width of the page. `times` holds the start of each span and the end
+/// of the last one.
 pub fn strip(times: &[f64], layers: &[Layer], height: u32, about: &str) -> String {
     let (Some(first), Some(last)) = (times.first(), times.last()) else { return String::new() };
     canvas((1000, height), true, about, |area| {
         let mut chart = ChartBuilder::on(area).build_cartesian_2d(*first..last.max(first + 1e-9), 0.0..1.0)?;
         for layer in layers {
             let steps = times.windows(2).zip(&layer.heights).flat_map(|(span, h)| [(span[0], *h), (span[1], *h)]);
-            // Spans in which nothing is to be seen are left out; they are most of some strips.
+            // Spans of height 0 are not drawn; some strips consist mostly of them.
             let steps: Vec<(f64, f64)> = steps.collect();
             for run in steps.split(|(_, height)| *height <= 0.0).filter(|run| !run.is_empty()) {
                 chart.draw_series(AreaSeries::new(run.iter().copied(), 0.0, layer.paint.color()))?;
@@ -131,7 +129,7 @@ pub fn curve(points: &[(f64, f64)], x_name: &str, about: &str) -> String {
     format!("<div class=wide>{}</div><div class=narrow>{}</div>", draw((900, 260), 10), draw((380, 220), 4))
 }
 
-/// Three digits that matter.
+/// A value with three significant digits.
 fn short(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
@@ -143,7 +141,7 @@ fn short(value: f64) -> String {
 
 type Bounds = (std::ops::Range<f64>, std::ops::Range<f64>);
 
-/// Room for these points, with a margin above and below.
+/// The range of these points, with a margin above and below; none if they have no width.
 fn bounds(points: &[(f64, f64)]) -> Option<Bounds> {
     let mut x = (f64::INFINITY, f64::NEG_INFINITY);
     let mut y = x;

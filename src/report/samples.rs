@@ -1,4 +1,4 @@
-//! Single samples: captions that were made, and what was skipped.
+//! Single samples: generated captions and skipped samples.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -14,7 +14,7 @@ const EXAMPLES: usize = 8;
 /// Texts of the last epoch, as they went into training, with their images.
 pub fn examples(page: &mut String, files: &Files) {
     let text = |m: &Value, key: &str| m[key].as_str().unwrap_or_default().to_owned();
-    // The lines of an image follow each other.
+    // The lines of an image are adjacent.
     let mut images: Vec<(Key, Vec<&Value>)> = Vec::new();
     for line in &files.examples {
         let key = (text(line, "shard"), text(line, "key"));
@@ -31,7 +31,7 @@ pub fn examples(page: &mut String, files: &Files) {
     let found = thumbnails(&files.base(), &wanted);
     let _ = write!(
         page,
-        "<h2>Captions that were made</h2><p class=soft>Images of the first step of epoch {epoch}, each with its nearest neighbour in the batch.</p><div class=examples>"
+        "<h2>Generated captions</h2><p class=soft>Images of the first step of epoch {epoch}, each with its nearest neighbour in the batch.</p><div class=examples>"
     );
     for (key, lines) in &images {
         page.push_str("<div class=example><div class=pair>");
@@ -58,13 +58,13 @@ fn figure(page: &mut String, found: &BTreeMap<Key, String>, key: &Key, what: &st
             let _ = write!(page, "<img src=\"{data}\" alt=\"{}\" loading=lazy>", escape(&key.1));
         }
         None => page
-            .push_str("<div class=none>no picture here: its shard is not a file of this machine, or was moved</div>"),
+            .push_str("<div class=none>no picture here: its shard is not a file on this machine, or was moved</div>"),
     }
     let caption = if caption.is_empty() { String::new() } else { format!("<br>{}", escape(caption)) };
     let _ = write!(page, "<figcaption>{what}: {}{caption}</figcaption></figure>", escape(&key.1));
 }
 
-/// What was skipped: how often why, and the first of them.
+/// Skipped samples: the count for each reason, and the first of them.
 pub fn skipped(page: &mut String, skipped: &[Value]) {
     let _ = write!(page, "<h2>Samples skipped: {}</h2>", skipped.len());
     if skipped.is_empty() {
@@ -85,7 +85,7 @@ pub fn skipped(page: &mut String, skipped: &[Value]) {
             "<tr><td class=n data-l=samples>{count}<td data-l=stage>{stage}<td class=full data-l=reason>{reason}"
         );
     }
-    page.push_str("</table></div><details><summary>which</summary><div class=scroll><table class=rows><tr><th>shard<th>key<th>stage<th>reason");
+    page.push_str("</table></div><details><summary>list</summary><div class=scroll><table class=rows><tr><th>shard<th>key<th>stage<th>reason");
     for skip in skipped.iter().take(SHOWN) {
         let of = |key: &str| text(skip, key);
         let _ = write!(

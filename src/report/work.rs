@@ -1,19 +1,20 @@
-//! What the stages did: as a graph, over time, in a step, in tables.
+//! The work of the stages: as a graph, over time, within a step, in tables.
 
 use std::fmt::Write;
 
-use pipeline_engine::{StageReport, TimelineCell, TimelineRow};
+use items::metric;
+use pipeline_engine::{StageReport, Timeline, TimelineCell, TimelineRow};
 
 use super::plots::{Layer, Paint, strip};
 use super::{Files, escape, seconds};
 
-/// Columns of the strips; more would not be seen.
+/// Columns of the strips; more would be narrower than a pixel on a phone.
 const COLUMNS: usize = 180;
 
 const KEY: &str = "<div class=key><span><i class=busy></i>busy</span><span><i class=no-room></i>no room in the next edge</span>\
     <span><i class=no-input></i>no input</span><span><i></i>not running</span></div>";
 
-/// The stages of the last epoch, and of the first one if others ran in it.
+/// The stages of the last epoch, and those of the first if they differ.
 pub fn graph(page: &mut String, files: &Files) {
     let Some(last) = files.last_epoch() else { return };
     page.push_str("<h2>The pipeline</h2>");
@@ -39,7 +40,7 @@ fn chain(page: &mut String, files: &Files, epoch: u32) {
         let Some(s) = report else {
             let _ = write!(
                 page,
-                "<div class=\"node rests\"><strong>{}</strong><small>rests:<br>the cache has it</small></div>",
+                "<div class=\"node rests\"><strong>{}</strong><small>not run:<br>read from the cache</small></div>",
                 escape(kind)
             );
             page.push_str("<div class=edge><b>→</b></div>");
@@ -67,7 +68,7 @@ fn chain(page: &mut String, files: &Files, epoch: u32) {
     page.push_str("</div>");
 }
 
-/// Two or three digits that matter.
+/// An amount with three significant digits.
 fn amount(value: f64) -> String {
     match value {
         v if v >= 100.0 => format!("{v:.0}"),
@@ -76,7 +77,7 @@ fn amount(value: f64) -> String {
     }
 }
 
-/// Shares of the time of a stage's workers.
+/// A bar with the shares of a stage's time.
 fn bar(s: &StageReport, class: &str) -> String {
     let whole = (s.wall_s * s.workers as f64).max(1e-9);
     let share = |time: f64| (100.0 * time / whole).clamp(0.0, 100.0);
@@ -88,87 +89,121 @@ fn bar(s: &StageReport, class: &str) -> String {
     )
 }
 
-/// Rows of the timeline, as few as can be seen.
+/// The rows of the timeline in at most [`COLUMNS`] groups.
 fn columns(rows: &[TimelineRow]) -> Vec<&[TimelineRow]> {
     rows.chunks(rows.len().div_ceil(COLUMNS).max(1)).collect()
 }
 
-/// Utilisation and queues.
+/// Utilisation of the stages and filling of the edges over time.
 pub fn over_time(page: &mut String, files: &Files) {
-    let (timeline, columns) = (&files.timeline, columns(&files.timeline.rows));
-    let (Some(first), Some(last)) = (timeline.rows.first(), timeline.rows.last()) else { return };
-    let end = last.t + last.dt;
-    let mut times: Vec<f64> = columns.iter().map(|rows| rows[0].t).collect();
-    times.push(end);
-    let span = |rows: &[TimelineRow]| rows.iter().map(|row| row.dt).sum::<f64>().max(1e-9);
-    let axis = format!(
-        "<div class=strip><div class=\"axis plot\"><span>{}</span><span>{}</span><span>{}</span></div></div>",
-        seconds(first.t),
-        seconds((first.t + end) / 2.0),
-        seconds(end)
-    );
+    let Some(time) = Time::of(&files.timeline) else { return };
+    utilisation(page, &time);
+    queues(page, &time);
+}
 
+/// The timeline in columns.
+struct Time<'a> {
+    timeline: &'a Timeline,
+    columns: Vec<&'a [TimelineRow]>,
+    /// Where the columns start, and the end of the last one, in seconds since the run began.
+    times: Vec<f64>,
+    /// Length of the run in seconds.
+    length: f64,
+    /// The axis under a group of strips, as HTML.
+    axis: String,
+}
+
+impl<'a> Time<'a> {
+    /// None without rows.
+    fn of(timeline: &'a Timeline) -> Option<Self> {
+        let (first, last) = (timeline.rows.first()?, timeline.rows.last()?);
+        let columns = columns(&timeline.rows);
+        let end = last.t + last.dt;
+        let mut times: Vec<f64> = columns.iter().map(|rows| rows[0].t).collect();
+        times.push(end);
+        let axis = format!(
+            "<div class=strip><div class=\"axis plot\"><span>{}</span><span>{}</span><span>{}</span></div></div>",
+            seconds(first.t),
+            seconds((first.t + end) / 2.0),
+            seconds(end)
+        );
+        Some(Self { timeline, columns, times, length: (end - first.t).max(1e-9), axis })
+    }
+
+    fn span(rows: &[TimelineRow]) -> f64 {
+        rows.iter().map(|row| row.dt).sum::<f64>().max(1e-9)
+    }
+}
+
+/// What the workers of each stage did, and when evals measured.
+fn utilisation(page: &mut String, time: &Time<'_>) {
     page.push_str("<h2>What each stage did, over time</h2><p class=soft>Shares of its workers' time; on the right, busy over the whole run.</p>");
     page.push_str(KEY);
-    for (place, stage) in timeline.stages.iter().enumerate() {
+    let rows = &time.timeline.rows;
+    for (place, stage) in time.timeline.stages.iter().enumerate() {
         let cell = |row: &TimelineRow| row.stages.get(place).copied().unwrap_or_default();
         let mut layers = [(Paint::NoInput, Vec::new()), (Paint::NoRoom, Vec::new()), (Paint::Busy, Vec::new())];
-        for rows in &columns {
+        for rows in &time.columns {
             let workers = rows.iter().map(|row| cell(row).workers).max().unwrap_or(0).max(1) as f64;
-            let whole = span(rows) * workers;
+            let whole = Time::span(rows) * workers;
             let sum = |f: fn(TimelineCell) -> f64| rows.iter().map(|row| f(cell(row))).sum::<f64>() / whole;
             let (busy, out, input) = (sum(|c| c.busy_s), sum(|c| c.wait_out_s), sum(|c| c.wait_in_s));
-            // From the back to the front, each as high as what lies before it.
+            // From back to front: each layer includes those drawn over it.
             for (layer, height) in layers.iter_mut().zip([busy + out + input, busy + out, busy]) {
                 layer.1.push(height.min(1.0));
             }
         }
-        let busy: f64 = timeline.rows.iter().map(|row| cell(row).busy_s / cell(row).workers.max(1) as f64).sum();
-        let share = format!("{:.0} %", 100.0 * busy / (end - first.t).max(1e-9));
+        let busy: f64 = rows.iter().map(|row| cell(row).busy_s / cell(row).workers.max(1) as f64).sum();
+        let share = format!("{:.0} %", 100.0 * busy / time.length);
         let layers = layers.map(|(paint, heights)| Layer { paint, heights });
         let about = format!("{}: busy {share} of the run", stage.kind);
         let _ = write!(
             page,
             "<div class=strip><span class=name>{}</span><div class=plot>{}</div><span class=share>{share}</span></div>",
             escape(&stage.kind),
-            strip(&times, &layers, 60, &about)
+            strip(&time.times, &layers, 60, &about)
         );
     }
-    let between: Vec<f64> =
-        columns.iter().map(|rows| rows.iter().map(|row| row.between).sum::<f64>() / span(rows)).collect();
-    let share = 100.0 * timeline.rows.iter().map(|row| row.between).sum::<f64>() / (end - first.t).max(1e-9);
-    let layer = Layer { paint: Paint::Between, heights: between };
+    let between = |rows: &[TimelineRow]| rows.iter().map(|row| row.between).sum::<f64>();
+    let heights = time.columns.iter().map(|rows| between(rows) / Time::span(rows)).collect();
+    let share = 100.0 * between(rows) / time.length;
+    let layer = Layer { paint: Paint::Between, heights };
     let _ = write!(
         page,
-        "<div class=strip><span class=\"name soft\">measuring</span><div class=\"plot thin\">{}</div><span class=\"share soft\">{share:.0} %</span></div>{axis}",
-        strip(&times, &[layer], 60, "time between the epochs")
+        "<div class=strip><span class=\"name soft\">measuring</span><div class=\"plot thin\">{}</div><span class=\"share soft\">{share:.0} %</span></div>{}",
+        strip(&time.times, &[layer], 60, "time between the epochs"),
+        time.axis
     );
+}
 
-    page.push_str("<h2>How full the edges were</h2><p class=soft>Items that wait behind a stage; on the right, the mean and how many fit. \
-                   A full edge waits for the stage behind it, an empty one for the stage before it.</p>");
-    for (place, stage) in timeline.stages.iter().enumerate().filter(|(_, stage)| stage.capacity > 0) {
+/// How many items waited in each edge.
+fn queues(page: &mut String, time: &Time<'_>) {
+    page.push_str("<h2>How full the edges were</h2><p class=soft>Items waiting after a stage; on the right, their mean number and how many fit. \
+                   A full edge waits for the stage after it, an empty one for the stage before it.</p>");
+    let stages = &time.timeline.stages;
+    for (place, stage) in stages.iter().enumerate().filter(|(_, stage)| stage.capacity > 0) {
         let running = |row: &&TimelineRow| row.stages.get(place).is_some_and(|cell| cell.workers > 0);
         let mean = |rows: &[TimelineRow]| {
             let time: f64 = rows.iter().filter(running).map(|row| row.dt).sum();
             let sum: f64 = rows.iter().filter(running).map(|row| row.dt * row.stages[place].queued as f64).sum();
             if time > 0.0 { sum / time } else { 0.0 }
         };
-        let heights = columns.iter().map(|rows| mean(rows) / stage.capacity as f64).collect();
-        let whole = mean(&timeline.rows);
-        let about = format!("{:.1} of {} items waited behind {} on average", whole, stage.capacity, stage.kind);
+        let heights = time.columns.iter().map(|rows| mean(rows) / stage.capacity as f64).collect();
+        let whole = mean(&time.timeline.rows);
+        let about = format!("{:.1} of {} items waited after {} on average", whole, stage.capacity, stage.kind);
         let _ = write!(
             page,
             "<div class=strip><span class=name>{} →</span><div class=\"plot thin\">{}</div><span class=share>{} of {}</span></div>",
             escape(&stage.kind),
-            strip(&times, &[Layer { paint: Paint::Curve, heights }], 60, &about),
+            strip(&time.times, &[Layer { paint: Paint::Curve, heights }], 60, &about),
             amount(whole),
             stage.capacity
         );
     }
-    page.push_str(&axis);
+    page.push_str(&time.axis);
 }
 
-/// Where the time of a step of the last stage went.
+/// The parts of a step of the last stage.
 pub fn step(page: &mut String, files: &Files) {
     let Some(epoch) = files.last_epoch() else { return };
     let reports = files.epoch(epoch);
@@ -176,7 +211,7 @@ pub fn step(page: &mut String, files: &Files) {
     let steps = last.items as f64;
     let known: f64 = last.parts.values().sum();
     let mut parts: Vec<(&str, f64, &str)> = Vec::new();
-    let order = ["forward", "backward", "update"];
+    let order = [metric::FORWARD, metric::BACKWARD, metric::UPDATE];
     let classes = ["p1", "p2", "p3"];
     let mut named: Vec<(&String, &f64)> = last.parts.iter().collect();
     named.sort_by_key(|(name, _)| order.iter().position(|known| known == name).unwrap_or(order.len()));
@@ -204,7 +239,7 @@ pub fn step(page: &mut String, files: &Files) {
     page.push_str("</div>");
 }
 
-/// The figures of the first and the last epoch.
+/// The numbers of the first and the last epoch.
 pub fn tables(page: &mut String, files: &Files) {
     let Some(last) = files.last_epoch() else { return };
     let first = files.stages.iter().map(|s| s.epoch).min().unwrap_or(last);

@@ -1,5 +1,5 @@
-//! Ablations as a file: a base config, a grid of settings, seeds; every run in its own folder, and
-//! one table and plots of all.
+//! Ablations from a file: a base config, a grid of settings, seeds. Every run has its own folder; one table and plots
+//! compare all runs.
 
 mod plan;
 mod plot;

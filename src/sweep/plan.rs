@@ -1,4 +1,4 @@
-//! `sweep.toml`, and the runs that follow from it.
+//! `sweep.toml`, and the runs that it describes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-/// A sweep as its file writes it.
+/// A sweep as its file describes it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sweep {
-    /// The config that all runs start from, relative to the file.
+    /// The config of all runs, relative to the file.
     pub base: PathBuf,
     /// Presets laid over it.
     #[serde(default)]
     pub preset: Vec<String>,
-    /// The folder of the runs, relative to the current one.
+    /// The folder of the runs, relative to the current folder.
     pub dir: PathBuf,
-    /// Where the table and the plots go; else beside the runs.
+    /// The folder of the table and the plots; default: that of the runs.
     #[serde(default)]
     pub results: Option<PathBuf>,
-    /// A run for each of these.
+    /// Each setting is run once per seed.
     #[serde(default = "one")]
     pub seeds: Vec<u64>,
     /// Settings of every run, as `--set` takes them.
@@ -29,10 +29,10 @@ pub struct Sweep {
     /// Every combination of these is run.
     #[serde(default)]
     pub grid: BTreeMap<String, Vec<toml::Value>>,
-    /// Runs with a name of their own: beside the grid, or each with all of it.
+    /// Named settings; each is combined with the whole grid.
     #[serde(default)]
     pub case: Vec<Case>,
-    /// What the table and the plots show, as "EVAL METRIC" or "EVAL METRIC PART"; nothing: all
+    /// What the table and the plots show, as "EVAL METRIC" or "EVAL METRIC PART"; default: all
     /// accuracies and R@5.
     #[serde(default)]
     pub show: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Sweep {
 pub struct Case {
     /// Its name in the table.
     pub name: String,
-    /// Presets laid over the base in place of the sweep's own.
+    /// Presets laid over the base instead of the sweep's own.
     #[serde(default)]
     pub preset: Vec<String>,
     /// Its settings.
@@ -59,9 +59,9 @@ fn one() -> Vec<u64> {
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// Its folder's name.
+    /// The name of its folder.
     pub name: String,
-    /// What the table calls it, without the seed.
+    /// Its name in the table, without the seed.
     pub label: String,
     /// The seed.
     pub seed: u64,
@@ -75,14 +75,14 @@ impl Sweep {
     /// Reads a file.
     ///
     /// # Errors
-    /// A file that is no sweep; a base that is not there, a key without values, two runs of one name.
+    /// A file that is not a sweep; a base that does not exist, a key without values, two runs of the same name.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-        let mut sweep: Self = toml::from_str(&text).with_context(|| format!("{shown} is no sweep"))?;
+        let mut sweep: Self = toml::from_str(&text).with_context(|| format!("{shown} is not a sweep"))?;
         sweep.base = path.parent().unwrap_or(Path::new("")).join(&sweep.base);
         if !sweep.base.is_file() {
-            bail!("{shown}: its `base` is {}, and there is no such file", sweep.base.display());
+            bail!("{shown}: `base` is {}, which does not exist", sweep.base.display());
         }
         if sweep.seeds.is_empty() {
             bail!("{shown}: `seeds` is empty");
@@ -149,7 +149,7 @@ impl Sweep {
     }
 }
 
-/// `stage.train.lr=1e-4` as `lr=1e-4`.
+/// Shortens `stage.train.lr=1e-4` to `lr=1e-4`.
 fn short(set: &str) -> String {
     let (key, value) = set.split_once('=').unwrap_or((set, ""));
     format!("{}={}", key.rsplit('.').next().unwrap_or(key), value.trim_matches('"'))
@@ -166,12 +166,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn read(text: &str) -> Result<Sweep, String> {
+    fn read(text: &str) -> anyhow::Result<Sweep> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sweep.toml");
         std::fs::write(&path, text).unwrap();
         std::fs::write(dir.path().join("p.toml"), "").unwrap();
-        Sweep::read(&path).map_err(|e| format!("{e:#}"))
+        Sweep::read(&path)
+    }
+
+    fn fault(text: &str) -> String {
+        format!("{:#}", read(text).unwrap_err())
     }
 
     #[test]
@@ -185,7 +189,7 @@ mod tests {
             runs[3].sets,
             ["run.epochs=1", "stage.captions.mode=\"dynamic\"", "stage.train.lr=0.0002", "run.seed=2"]
         );
-        let sweep = read("base = \"p.toml\"\ndir = \"out\"\n[[case]]\nname = \"paper\"\npreset = [\"paper\"]\n[[case]]\nname = \"no noise\"\nset = [\"stage.train.noise=0\"]\n").unwrap();
+        let sweep = read("base = \"p.toml\"\ndir = \"out\"\n[[case]]\nname = \"paper\"\npreset = [\"paper\"]\n[[case]]\nname = \"no noise\"\nset = [\"stage.train.tng.noise=0\"]\n").unwrap();
         assert_eq!(
             sweep.runs().iter().map(|run| run.name.as_str()).collect::<Vec<_>>(),
             ["paper_seed=1", "no_noise_seed=1"]
@@ -195,20 +199,18 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let head = "base = \"p.toml\"\ndir = \"out\"\n";
-        assert!(read(&format!("{head}grdi = 1\n")).unwrap_err().contains("grdi"));
+        assert!(fault(&format!("{head}grdi = 1\n")).contains("grdi"));
         assert!(
-            read(&format!("{head}[grid]\n\"stage.train.lr\" = []\n"))
-                .unwrap_err()
+            fault(&format!("{head}[grid]\n\"stage.train.lr\" = []\n"))
                 .contains("`stage.train.lr` of [grid] has no values")
         );
-        let lost = read("base = \"q.toml\"\ndir = \"out\"\n").unwrap_err();
-        assert!(lost.contains("its `base` is") && lost.contains("q.toml, and there is no such file"), "{lost}");
-        assert!(read(&format!("{head}seeds = []\n")).unwrap_err().contains("`seeds` is empty"));
+        let lost = fault("base = \"q.toml\"\ndir = \"out\"\n");
+        assert!(lost.contains("`base` is") && lost.contains("q.toml, which does not exist"), "{lost}");
+        assert!(fault(&format!("{head}seeds = []\n")).contains("`seeds` is empty"));
         assert!(
-            read(&format!("{head}[[case]]\nname = \"a\"\n[[case]]\nname = \"a\"\n"))
-                .unwrap_err()
+            fault(&format!("{head}[[case]]\nname = \"a\"\n[[case]]\nname = \"a\"\n"))
                 .contains("two runs are called `a_seed=1`")
         );
-        assert!(read(&format!("{head}show = [\"accuracy\"]\n")).unwrap_err().contains("`show`"));
+        assert!(fault(&format!("{head}show = [\"accuracy\"]\n")).contains("`show`"));
     }
 }

@@ -1,4 +1,4 @@
-//! A plot of one measurement: a line a label, a dot a seed, a bar at the mean.
+//! A plot of one measurement: a line per label, a dot per seed, a bar at the mean.
 
 use std::fmt::Write;
 
@@ -8,8 +8,7 @@ const WIDTH: f64 = 640.0;
 const LINE: f64 = 26.0;
 const TOP: f64 = 44.0;
 
-/// The rows of one measurement as an SVG; every mean has its number beside it. Light and dark pages
-/// both show it well.
+/// Draws the rows of one measurement as SVG, with the number beside each mean, for light and dark pages.
 pub fn plot(rows: &[&Row]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let longest = rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0) as f64;
@@ -18,7 +17,7 @@ pub fn plot(rows: &[&Row]) -> String {
     let values =
         || rows.iter().flat_map(|row| row.seeds.iter().flat_map(|(_, before, after)| before.iter().chain([after])));
     let (low, high) = values().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
-    // Room at both sides, and never a scale of nothing.
+    // Room at both sides; the scale never has length 0.
     let room = ((high - low) * 0.08).max(0.005);
     let (low, high) = ((low - room).max(0.0), (high + room).min(1.0));
     let x = |value: f64| left + (right - left) * (value - low) / (high - low);
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dot_a_seed_and_a_number_a_label() {
+    fn a_dot_per_seed_and_a_number_per_label() {
         let row = |label: &str, after: &[f64]| Row {
             label: label.into(),
             name: ("q".into(), "accuracy".into(), "all".into()),

@@ -1,13 +1,15 @@
-//! What the runs of a sweep gave, as one table.
+//! The results of a sweep as one table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use items::metric;
 use pipeline_engine::{Measurement, Phase};
 
 use super::Planned;
+use crate::text;
 
-/// A run that is whole, and its measurements.
+/// A finished run and its measurements.
 pub struct Outcome {
     /// The run.
     pub run: Planned,
@@ -18,14 +20,14 @@ pub struct Outcome {
 /// A measurement's name: eval, metric, part.
 pub type Name = (String, String, String);
 
-/// What the runs of one label gave in one measurement.
+/// The results of the runs of one label in one measurement.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The label.
     pub label: String,
     /// The measurement.
     pub name: Name,
-    /// Before training and after it, a seed each.
+    /// Per seed: the seed, the score before training and the score after it, from 0 to 1.
     pub seeds: Vec<(u64, Option<f64>, f64)>,
 }
 
@@ -35,7 +37,7 @@ impl Row {
         self.seeds.iter().map(|(_, _, after)| after).sum::<f64>() / self.seeds.len().max(1) as f64
     }
 
-    /// The mean of the scores before it.
+    /// The mean of the scores before training; none if there are none.
     pub fn before(&self) -> Option<f64> {
         let before: Vec<f64> = self.seeds.iter().filter_map(|(_, before, _)| *before).collect();
         (!before.is_empty()).then(|| before.iter().sum::<f64>() / before.len() as f64)
@@ -52,11 +54,11 @@ impl Row {
 
 /// The last measurement of each name in a phase.
 fn last(results: &[Measurement], phase: Phase) -> BTreeMap<Name, &Measurement> {
-    let of = results.iter().filter(|m| m.phase == phase && m.eval != "train");
+    let of = results.iter().filter(|m| m.phase == phase && m.eval != metric::TRAIN);
     of.map(|m| ((m.eval.clone(), m.metric.clone(), m.part.clone()), m)).collect()
 }
 
-/// Whether a measurement is shown: those that are asked for, or all accuracies and R@5.
+/// True if a measurement is shown: those of `show`, or all accuracies and R@5.
 fn shown(name: &Name, show: &[String]) -> bool {
     if show.is_empty() {
         return name.1 == "accuracy" || name.1.ends_with("_r@5");
@@ -67,7 +69,7 @@ fn shown(name: &Name, show: &[String]) -> bool {
     })
 }
 
-/// One row a label and measurement, in the order of the runs.
+/// One row per label and measurement, in the order of the runs.
 pub fn rows(outcomes: &[Outcome], show: &[String]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for outcome in outcomes {
@@ -94,12 +96,12 @@ pub fn names(rows: &[Row]) -> Vec<Name> {
     names
 }
 
-/// "demo-mcq accuracy (negative)".
+/// The name of a measurement for people: `demo-mcq accuracy (negative)`.
 pub fn title((eval, metric, part): &Name) -> String {
-    if part == "all" { format!("{eval} {metric}") } else { format!("{eval} {metric} ({part})") }
+    text::measurement(eval, metric, part)
 }
 
-/// A table: a row a label, a column a measurement; mean and standard deviation over seeds, in percent.
+/// A table with a row per label and a column per measurement: mean and standard deviation over seeds, in percent.
 pub fn markdown(rows: &[Row]) -> String {
     let names = names(rows);
     let mut labels: Vec<&str> = Vec::new();
@@ -133,7 +135,7 @@ pub fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// Every measurement of every run, a line each.
+/// Every measurement of every run, one per line.
 pub fn csv(outcomes: &[Outcome]) -> String {
     let quoted = |field: &str| format!("\"{}\"", field.replace('"', "\"\""));
     let mut text = String::from("run,seed,phase,epoch,eval,metric,part,value,low,high,n\n");

@@ -1,4 +1,4 @@
-//! The binary on a small part of the embedded world, each test in a folder of its own.
+//! The binary on a small part of the drawn world, each test in a folder of its own.
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use std::io::Read;
@@ -10,7 +10,7 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A folder with a shard, a config and the run that comes of it.
+/// A folder with two shards, a config and its runs.
 pub struct Bench {
     pub folder: tempfile::TempDir,
     pub config: Vec<(String, String)>,
@@ -50,7 +50,7 @@ pub fn write_tar(path: &Path, members: &[(String, Vec<u8>)]) {
 }
 
 impl Bench {
-    /// Two shards of the embedded world with `count` samples in all, three small steps an epoch.
+    /// Two shards of the drawn world with `count` samples together, three small steps per epoch.
     pub fn new(count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let world = root().join("assets/world/train-000.tar");
@@ -107,7 +107,7 @@ k = 2
 
 [[stage]]
 kind = "captions"
-generator = "tng"
+writer = "tng"
 
 [[stage]]
 kind = "tokenize"
@@ -122,7 +122,7 @@ lr = 1e-3
         )
     }
 
-    /// Writes pipeline.toml, unless a test has one of its own.
+    /// Writes pipeline.toml, unless the test has written one.
     pub fn write_config(&self) {
         let config = self.path("pipeline.toml");
         if !config.exists() {
@@ -140,12 +140,12 @@ lr = 1e-3
         self.flagged(name, arguments, sets)
     }
 
-    /// Goes on with a run.
+    /// Continues a run.
     pub fn resume(&self, name: &str, sets: &[&str]) -> Ran {
         self.flagged(name, &["--resume"], sets)
     }
 
-    /// Puts a new run in the place of an old one.
+    /// Replaces a run with a new one.
     pub fn force(&self, name: &str, sets: &[&str]) -> Ran {
         self.flagged(name, &["--force"], sets)
     }
@@ -186,13 +186,13 @@ impl Ran {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
-    /// The run went well, or the test fails with what was said.
+    /// Fails the test with the output of the run, unless the run succeeded.
     pub fn whole(self) -> Self {
         assert!(self.output.status.success(), "{}\n{}", self.stdout(), self.stderr());
         self
     }
 
-    /// The run failed with this exit code; returns what was said.
+    /// Fails the test unless the run failed with this exit code; returns its standard error.
     pub fn failed(&self, code: i32) -> String {
         assert_eq!(self.output.status.code(), Some(code), "{}\n{}", self.stdout(), self.stderr());
         self.stderr()
@@ -222,7 +222,7 @@ impl Ran {
     }
 }
 
-/// Whether a Vulkan adapter is there; CI insists on one.
+/// True if there is a Vulkan adapter; CI requires one.
 pub fn vulkan() -> bool {
     let there = std::fs::read_dir("/usr/share/vulkan/icd.d").is_ok_and(|mut d| d.next().is_some())
         || std::fs::read_dir("/etc/vulkan/icd.d").is_ok_and(|mut d| d.next().is_some());

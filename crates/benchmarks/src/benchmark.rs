@@ -2,36 +2,27 @@
 
 use std::any::Any;
 
-use pipeline_engine::{Measurement, Moment, Probe, StageError};
 use items::{TextEncoder, TextEncoderHandle};
+use pipeline_engine::{Measurement, Moment, Probe, StageError};
 
 use crate::score::Series;
-
-/// What is measured beside the score itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Detail {
-    /// Which wrong answers were chosen, and the training-free answer.
-    pub baselines: bool,
-    /// The training-free answer's weight of what a text denies.
-    pub lambda: f64,
-}
 
 /// How much of a benchmark's file a score stands on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
     /// Rows of the file that ask something.
     pub rows: usize,
-    /// Those whose images are there.
+    /// Those whose images can be used.
     pub used: usize,
-    /// The images that are not, each once, and why.
+    /// The images that cannot, each once.
     pub missing: Vec<String>,
     /// Rows that the benchmark itself does not count, and why.
     pub set_aside: Option<(usize, &'static str)>,
 }
 
 impl Coverage {
-    /// "980 of 1000 rows; 3 images are not there: a.jpg, b.jpg, c.jpg".
-    pub fn words(&self) -> String {
+    /// "980 of 1000 rows; images that cannot be used: 3 (a.jpg, b.jpg, c.jpg)".
+    pub fn describe(&self) -> String {
         const NAMED: usize = 5;
         let mut text = format!("{} of {} rows", self.used, self.rows);
         if !self.missing.is_empty() {
@@ -51,28 +42,27 @@ pub trait Benchmark: Send {
     /// What its scores stand on.
     fn coverage(&self) -> &Coverage;
 
-    /// The outcomes of a text encoder, without empty ones.
+    /// The outcomes of a text encoder, without empty series.
     ///
     /// # Errors
-    /// When the encoder fails, or does not fit the images.
-    fn series(&self, encoder: &dyn TextEncoder, detail: Detail) -> Result<Vec<Series>, StageError>;
+    /// When the encoder fails, or its features have another width than the images'.
+    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError>;
 }
 
 /// A benchmark in an `[[eval]]` table.
 pub(crate) struct Probed {
-    pub name: String,
-    pub benchmark: Box<dyn Benchmark>,
-    pub detail: Detail,
+    name: String,
+    benchmark: Box<dyn Benchmark>,
 }
 
 impl Probed {
-    /// The probe; warns where its score will stand on a part of the rows only.
-    pub fn probe(name: &str, benchmark: Box<dyn Benchmark>, detail: Detail) -> Box<dyn Probe> {
+    /// The probe; warns if its score will stand on a part of the rows only.
+    pub fn probe(name: &str, benchmark: Box<dyn Benchmark>) -> Box<dyn Probe> {
         let coverage = benchmark.coverage();
         if coverage.used < coverage.rows {
-            tracing::warn!("eval {name}: {}", coverage.words());
+            tracing::warn!("eval {name}: {}", coverage.describe());
         }
-        Box::new(Self { name: name.to_owned(), benchmark, detail })
+        Box::new(Self { name: name.to_owned(), benchmark })
     }
 }
 
@@ -81,7 +71,23 @@ impl Probe for Probed {
         let encoder = subject
             .downcast_ref::<TextEncoderHandle>()
             .ok_or_else(|| StageError::msg("the last stage trains no text encoder; this [[eval]] measures one"))?;
-        let series = self.benchmark.series(&*encoder.0, self.detail)?;
+        let series = self.benchmark.series(&*encoder.0)?;
         Ok(series.iter().map(|series| series.measured(moment, &self.name)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_says_what_it_stands_on() {
+        let missing = (0..7).map(|i| format!("{i}.jpg")).collect();
+        let coverage = Coverage { rows: 9, used: 2, missing, set_aside: Some((4, "neutral")) };
+        assert_eq!(
+            coverage.describe(),
+            "2 of 9 rows; images that cannot be used: 7 (0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, …); 4 more rows do not \
+             count (neutral)"
+        );
     }
 }

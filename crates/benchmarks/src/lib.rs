@@ -1,30 +1,24 @@
 //! Benchmarks: what a text encoder is measured on before, between and after training,
 //! or by itself (`pipeline eval`).
 //!
-//! * [`choice`]: which of some texts is true of the photo: NegBench (arXiv 2501.09425), and
-//!   captions against foils (VALSE, SugarCrepe, CC-Neg, read in [`pairs`]).
-//! * [`retrieval`]: text to image and image to text, plain (to see that nothing else was lost)
-//!   or with negation.
-//! * [`tasks`]: parts of an image, triplets of captions, hypotheses, classes.
+//! * [`kinds`]: all of them, one file each, by the names that `[[eval]]` and `pipeline eval` know.
+//! * [`measures`]: the questions that they ask: which text is true, ranks of a retrieval, ...
+//! * [`files`]: reading what they are published in.
+//! * [`pictures`]: the features of their images, through the pipeline's own stages.
 //! * [`negation`]: the training-free answer.
-//! * [`kinds`]: all of them by name.
-//!
-//! Image features come through the pipeline's own stages (shards or files, decode,
-//! encode), so that a probe sees what training sees, and from its cache.
+//! * [`score`]: outcomes, means and intervals.
 
 pub mod benchmark;
-pub mod choice;
 pub mod files;
 pub mod kinds;
-pub mod mcq;
+pub mod measures;
 pub mod negation;
-pub mod negbench;
-pub mod pairs;
 pub mod pictures;
-pub mod retrieval;
 pub mod score;
-pub mod tasks;
+#[cfg(test)]
+mod tests;
 pub mod texts;
+pub mod verify;
 
-pub use mcq::McqKind;
-pub use retrieval::RetrievalKind;
+pub use benchmark::{Benchmark, Coverage};
+pub use kinds::Source;

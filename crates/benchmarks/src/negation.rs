@@ -1,11 +1,11 @@
-//! What a sentence affirms and what it denies, told by plain rules: the training-free
+//! What a sentence affirms and what it denies, found by plain rules: the training-free
 //! answer that fine-tuning must beat.
 //!
 //! With s the cosine to an image, a sentence scores s(what it affirms) - lambda s(what it
 //! denies). A sentence that affirms nothing is taken to affirm "a photo".
 
-use pipeline_engine::StageError;
 use items::TextEncoder;
+use pipeline_engine::StageError;
 
 use crate::texts::{Rows, Texts, cosine};
 
@@ -35,9 +35,9 @@ const CUES: &[&str] = &[
 /// Of these, the ones that deny only what follows.
 const FORWARD: &[&str] =
     &["no", "without", "lacks", "lack", "lacking", "excludes", "exclude", "excluding", "neither", "nor"];
-/// Words that part clauses.
+/// Words that separate clauses.
 const BREAKS: &[&str] = &["but", "while", "yet", "whereas", "though", "although", "however", "only", "just", "instead"];
-/// Words that show nothing.
+/// Words that name nothing that can be seen.
 const EMPTY: &[&str] = &[
     "a",
     "an",
@@ -115,9 +115,9 @@ const EMPTY: &[&str] = &[
 /// What a sentence affirms and denies; either may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parts {
-    /// What it says is so.
+    /// What it says is there.
     pub affirmed: String,
-    /// What it says is not.
+    /// What it says is not there.
     pub denied: String,
 }
 
@@ -130,7 +130,7 @@ fn is_cue(word: &str) -> bool {
     CUES.contains(&word) || word.ends_with("n't")
 }
 
-/// Words in lower case, with "," for every mark.
+/// Words in lower case, with "," for every punctuation mark.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     for piece in text.to_lowercase().replace('\u{2019}', "'").split_whitespace() {
@@ -148,7 +148,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Parts a sentence, clause by clause.
+/// Splits a sentence into what it affirms and denies, clause by clause.
 pub fn parts(text: &str) -> Parts {
     let mut parts = Parts::default();
     let add = |to: &mut String, words: &[&str]| {
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sentences_are_parted_where_they_deny() {
+    fn sentences_are_split_where_they_deny() {
         for (text, affirmed, denied) in [
             ("A photo that includes a dog but not a ball", "a photo that includes a dog", "a ball"),
             ("There is no ramp in this image, but a shirt is included", "a shirt is included", "ramp in this image"),

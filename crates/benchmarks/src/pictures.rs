@@ -1,13 +1,15 @@
-//! The image features that a probe stands on.
+//! The image features that a benchmark stands on. They come through the pipeline's own stages, so
+//! that a benchmark sees what training sees, and from its cache.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pipeline_engine::{Build, SideRun, StageError, Value};
 use items::{Encoded, Flow, Sample, Shard, Work};
+use linalg::{Matrix, Threads, multiply};
+use pipeline_engine::{Build, Source, StageError};
 
-/// N images with their captions and features, in the order of the shards.
+/// N images with their captions and features, in the order they were read.
 #[derive(Debug, Default)]
 pub struct Pictures {
     /// N keys.
@@ -23,32 +25,24 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    /// Sends `shards` through the pipeline's own stages up to the encoder.
+    /// Sends `shards` through the pipeline's own stages up to the encoder, for the benchmark `name`.
     ///
     /// # Errors
-    /// A shard that cannot be read, or no usable image at all; a probe that can only
-    /// measure a part says on how many images it stands.
+    /// A shard that cannot be read, or no usable image at all. Images that cannot be used are
+    /// warned about.
     pub fn collect(name: &str, shards: &[String], build: &Build<'_>) -> Result<Self, StageError> {
-        let list = shards.iter().map(|url| format!("{url:?}")).collect::<Vec<_>>().join(", ");
-        let sets = [
-            ("stage.shards.urls", format!("[{list}]")),
-            ("stage.shards.shuffle", "false".to_owned()),
-            ("stage.shards.split", "\"none\"".to_owned()),
-        ];
-        let (pictures, skipped) = Self::encode(side(build)?, &sets)?;
-        for (stage, reason, count) in skipped {
-            tracing::warn!("eval {name}: {count} samples not used ({stage}: {reason})");
-        }
+        let pictures = Self::encode(name, &items::source::shards(shards), build)?;
         if pictures.keys.is_empty() {
             return Err(StageError::msg(format!("no usable image in {}", shards.join(", "))));
         }
         Ok(pictures)
     }
 
-    /// What leaves the encoder, and what was skipped: stage, reason, count.
-    fn encode(side: &SideRun, sets: &[(&str, String)]) -> Result<(Self, Skipped), StageError> {
+    /// The encoded images of `source`.
+    fn encode(name: &str, source: &Source, build: &Build<'_>) -> Result<Self, StageError> {
+        let side = build.side.as_ref().ok_or_else(|| StageError::msg("a benchmark was opened within a side run"))?;
         let mut pictures = Self::default();
-        let skipped = side.collect::<Flow<Encoded>>("encode", sets, &mut |flow| {
+        let skipped = side.collect::<Flow<Encoded>>(source, &mut |flow| {
             if let Flow::Sample(Sample { id, captions, work: Work::Done(feature) }) = flow {
                 pictures.dim = feature.len();
                 pictures.features.extend_from_slice(&feature);
@@ -58,7 +52,10 @@ impl Pictures {
             }
             Ok(())
         })?;
-        Ok((pictures, skipped))
+        for (stage, reason, count) in skipped {
+            tracing::warn!("eval {name}: {count} images cannot be used ({stage}: {reason})");
+        }
+        Ok(pictures)
     }
 
     /// The mean feature of these images, at length 1.
@@ -76,7 +73,7 @@ impl Pictures {
         self.keys.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no image.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -87,34 +84,36 @@ impl Pictures {
     }
 }
 
-/// Stage, reason, count.
-type Skipped = Vec<(String, String, u64)>;
-
-fn side<'a>(build: &'a Build<'_>) -> Result<&'a SideRun, StageError> {
-    build.side.as_ref().ok_or_else(|| StageError::msg("a probe was built outside a run"))
+/// The images that a benchmark asks about.
+#[derive(Debug)]
+pub struct Gathered {
+    /// Those that are found.
+    pub pictures: Pictures,
+    /// The place of each wanted image among them.
+    pub places: Vec<Option<usize>>,
+    /// The wanted images that are not found or cannot be used, each once.
+    pub missing: Vec<String>,
 }
 
-/// The images that a benchmark's file names, from a folder or from shards: their features, the
-/// place of each wanted one, and those that cannot be used.
+/// The folder that `images` name, if it is one folder and not shards; `path` makes a path of the
+/// config absolute.
+pub fn folder(images: &[String], path: impl FnOnce(&str) -> PathBuf) -> Option<PathBuf> {
+    match images {
+        [one] => Some(path(one)).filter(|path| path.is_dir()),
+        _ => None,
+    }
+}
+
+/// Finds and encodes the images that the benchmark `name` asks about, in a folder or in shards.
 ///
-/// In a folder a path is found by its longest end that is there; in shards by its name without
-/// what follows the first dot, which is a sample's key.
+/// In a folder a path is found by its longest end that is a file there; in shards by its file name
+/// up to the first dot, which is a sample's key.
 ///
 /// # Errors
-/// When none is there, or encoding fails.
-#[allow(clippy::type_complexity)]
-pub fn gather(
-    name: &str,
-    images: &[String],
-    wanted: &[&str],
-    build: &Build<'_>,
-) -> Result<(Pictures, Vec<Option<usize>>, Vec<String>), StageError> {
-    let folder = match images {
-        [one] => Some(build.path(one)).filter(|path| path.is_dir()),
-        _ => None,
-    };
-    let (pictures, places) = match &folder {
-        Some(folder) => in_folder(name, folder, wanted, build)?,
+/// When none is found, or encoding fails.
+pub fn gather(name: &str, images: &[String], wanted: &[&str], build: &Build<'_>) -> Result<Gathered, StageError> {
+    let (pictures, places) = match folder(images, |path| build.path(path)) {
+        Some(folder) => in_folder(name, &folder, wanted, build)?,
         None => {
             let pictures = Pictures::collect(name, images, build)?;
             let places = in_shards(&pictures, wanted)?;
@@ -129,14 +128,14 @@ pub fn gather(
     }
     if places.iter().all(Option::is_none) {
         return Err(StageError::msg(format!(
-            "the benchmark asks about {} images, of which {} has none (the first is `{}`); give the folder or the \
+            "the benchmark asks about {} images, none of which is in {} (the first is `{}`); give the folder or the \
              shards that hold them",
             missing.len(),
             images.join(", "),
             wanted.first().copied().unwrap_or_default()
         )));
     }
-    Ok((pictures, places, missing))
+    Ok(Gathered { pictures, places, missing })
 }
 
 /// Encodes those of the wanted images that lie in the folder, each once.
@@ -147,29 +146,22 @@ fn in_folder(
     build: &Build<'_>,
 ) -> Result<(Pictures, Vec<Option<usize>>), StageError> {
     let mut found: HashMap<&str, Option<String>> = HashMap::new();
-    let mut files: BTreeMap<String, ()> = BTreeMap::new();
+    let mut files: BTreeSet<String> = BTreeSet::new();
     for &image in wanted {
         let path = found.entry(image).or_insert_with(|| find(folder, image));
-        if let Some(path) = path {
-            files.insert(path.clone(), ());
-        }
+        files.extend(path.clone());
     }
     if files.is_empty() {
         return Ok((Pictures::default(), vec![None; wanted.len()]));
     }
-    let list = files.into_keys().map(Value::String).collect();
-    let options = vec![("folder", Value::String(folder.display().to_string())), ("files", Value::Array(list))];
-    let (pictures, skipped) = Pictures::encode(&side(build)?.with_source("files", options), &[])?;
-    for (stage, reason, count) in skipped {
-        tracing::warn!("eval {name}: {count} images cannot be used ({stage}: {reason})");
-    }
+    let pictures = Pictures::encode(name, &items::source::files(folder, files), build)?;
     let by_key: HashMap<&str, usize> = pictures.keys.iter().enumerate().map(|(i, key)| (&**key, i)).collect();
     let place = |image: &&str| by_key.get(found.get(*image)?.as_deref()?).copied();
     let places = wanted.iter().map(place).collect();
     Ok((pictures, places))
 }
 
-/// The longest end of a path that is a file in the folder; what stands after a `#` stays.
+/// The longest end of a path that is a file in the folder; what follows a `#` stays.
 fn find(folder: &Path, image: &str) -> Option<String> {
     let (path, part) = match image.rsplit_once('#') {
         Some((path, part)) if !folder.join(image).is_file() => (path, format!("#{part}")),
@@ -182,11 +174,11 @@ fn find(folder: &Path, image: &str) -> Option<String> {
         .map(|end| end + &part)
 }
 
-/// A key that is asked about is two pictures.
+/// Two pictures have the key that is asked about.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{wanted}` is asked about, and is one picture in {first} and another in {second}; the keys of pictures that are \
-     asked about must be unique: give fewer shards, or pack them anew"
+    "`{wanted}` is asked about, but the key names one picture in {first} and another in {second}; the keys of pictures \
+     that are asked about must be unique: give fewer shards, or pack them anew"
 )]
 struct TwoPictures {
     wanted: String,
@@ -194,7 +186,7 @@ struct TwoPictures {
     second: String,
 }
 
-/// Finds images by the keys of samples. The same picture twice under one key is no matter.
+/// Finds images by the keys of samples. The same picture twice under one key does no harm.
 fn in_shards(pictures: &Pictures, wanted: &[&str]) -> Result<Vec<Option<usize>>, TwoPictures> {
     // The first picture, and one that differs from it.
     let mut by_key: HashMap<&str, (usize, Option<usize>)> = HashMap::new();
@@ -225,38 +217,14 @@ fn in_shards(pictures: &Pictures, wanted: &[&str]) -> Result<Vec<Option<usize>>,
         .collect()
 }
 
-/// Cosines of N texts with M images, both normalised: N x M.
+/// Cosines of N texts with M images, `[N, D]` and `[M, D]`, both of unit rows: `[N, M]`.
 pub fn cosines(texts: &[f32], images: &[f32], dim: usize) -> Vec<f32> {
     let (n, m) = (texts.len() / dim, images.len() / dim);
     let mut out = vec![0.0f32; n * m];
     if n == 0 || m == 0 {
         return out;
     }
-    // SAFETY: the three slices have n*dim, m*dim and n*m elements, which the strides stay within,
-    // and `out` is not read (`read_dst = false`) nor aliased.
-    unsafe {
-        gemm::gemm(
-            n,
-            m,
-            dim,
-            out.as_mut_ptr(),
-            1,
-            m as isize,
-            false,
-            texts.as_ptr(),
-            1,
-            dim as isize,
-            images.as_ptr(),
-            dim as isize,
-            1,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::Rayon(0),
-        );
-    }
+    multiply(&mut out, false, Matrix::new(texts, dim), Matrix::new(images, dim).transposed(), Threads::All);
     out
 }
 

@@ -1,4 +1,4 @@
-//! What was measured, item by item; means and areas with their bootstrap intervals.
+//! What was measured, item by item: means and areas under curves with bootstrap intervals.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use rand::RngExt;
 /// Resamples of a bootstrap interval.
 const RESAMPLES: usize = 1000;
 
-/// One measurement before it is a number: an outcome an item.
+/// One measurement before it is a number: one outcome per item.
 ///
 /// Items that belong together (the questions about one image, its captions) have the same
-/// cluster, and are drawn together: the interval is about other images, not other questions.
+/// cluster and are drawn together: the interval is about other images, not other questions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// What is measured: `accuracy`, `text_to_image_r@5`.
     pub metric: String,
-    /// The part of the items it stands on: `all`, `negative`.
+    /// The subset of the items it stands on: `all`, `negative`.
     pub part: String,
-    /// An outcome an item: 1 for a hit; for an area, a score.
+    /// One outcome per item: 1 for a hit and 0 for a miss; for an area, a score.
     pub values: Vec<f32>,
     /// The cluster of each item.
     pub clusters: Vec<u32>,
-    /// For an area under the ROC curve: which items should have the higher scores.
+    /// For an area under the ROC curve: whether each item should have a high score.
     pub positive: Option<Vec<bool>>,
 }
 
@@ -70,9 +70,9 @@ impl Series {
         self.line(moment, eval, self.metric.clone(), statistic.of(&vec![1; statistic.clusters]), low, high)
     }
 
-    /// This less `other`, measured on the same items; none if they are not the same. Both are
-    /// resampled together, so that what makes an item hard counts once.
-    pub fn less(&self, other: &Self, moment: &Moment, eval: &str) -> Option<Measurement> {
+    /// The difference to `other`, measured on the same items; none if they are not the same. Both
+    /// are resampled together, so that what makes an item hard counts once.
+    pub fn minus(&self, other: &Self, moment: &Moment, eval: &str) -> Option<Measurement> {
         let same = self.metric == other.metric
             && self.part == other.part
             && self.clusters == other.clusters
@@ -106,11 +106,11 @@ impl Series {
 /// A statistic of weighted clusters.
 struct Statistic {
     clusters: usize,
-    kind: Kind,
+    form: Form,
 }
 
-enum Kind {
-    /// Sum of the values and number of items, a cluster.
+enum Form {
+    /// For each cluster, the sum of its values and the number of its items.
     Mean(Vec<(f64, u32)>),
     /// Items by falling score: score, should be high, cluster.
     Auc(Vec<(f32, bool, usize)>),
@@ -125,7 +125,7 @@ impl Statistic {
         }
         let clusters = numbers.len();
         let of = |item: usize| numbers[&series.clusters[item]];
-        let kind = match &series.positive {
+        let form = match &series.positive {
             None => {
                 let mut sums = vec![(0.0, 0); clusters];
                 for (item, value) in series.values.iter().enumerate() {
@@ -133,21 +133,21 @@ impl Statistic {
                     *sum += f64::from(*value);
                     *count += 1;
                 }
-                Kind::Mean(sums)
+                Form::Mean(sums)
             }
             Some(positive) => {
                 let mut items: Vec<_> = (0..series.len()).map(|i| (series.values[i], positive[i], of(i))).collect();
                 items.sort_by(|a, b| b.0.total_cmp(&a.0));
-                Kind::Auc(items)
+                Form::Auc(items)
             }
         };
-        Self { clusters, kind }
+        Self { clusters, form }
     }
 
-    /// Its value where each cluster counts so many times; NaN where nothing counts.
+    /// Its value when each cluster counts `weights` times; NaN if nothing counts.
     fn of(&self, weights: &[u32]) -> f64 {
-        match &self.kind {
-            Kind::Mean(sums) => {
+        match &self.form {
+            Form::Mean(sums) => {
                 let (mut sum, mut count) = (0.0, 0.0);
                 for ((values, items), weight) in sums.iter().zip(weights) {
                     sum += values * f64::from(*weight);
@@ -155,7 +155,7 @@ impl Statistic {
                 }
                 sum / count
             }
-            Kind::Auc(items) => {
+            Form::Auc(items) => {
                 let (mut above, mut all, mut won) = (0.0, 0.0, 0.0);
                 let mut at = 0;
                 while at < items.len() {
@@ -227,14 +227,14 @@ mod tests {
     }
 
     #[test]
-    fn items_of_one_cluster_say_less_than_as_many_alone() {
+    fn items_of_one_cluster_say_less_than_as_many_items_alone() {
         let alone = Series::hits("accuracy", "all", (0..400).map(|i| (i % 8 < 4, i)));
         let four = Series::hits("accuracy", "all", (0..400).map(|i| (i % 8 < 4, i / 4)));
         let width = |s: &Series| {
             let (low, high) = bounds(&s.measured(&MOMENT, "e"));
             high - low
         };
-        // Four equal outcomes a cluster: half the information, twice the width.
+        // Four equal outcomes per cluster: half the information, twice the width.
         assert!((width(&four) / width(&alone) - 2.0).abs() < 0.35, "{} {}", width(&four), width(&alone));
     }
 
@@ -242,12 +242,12 @@ mod tests {
     fn a_paired_difference_is_sharper_than_two_intervals() {
         let one = Series::hits("accuracy", "all", (0..300).map(|i| (i % 3 == 0 || i % 30 == 1, i)));
         let two = Series::hits("accuracy", "all", (0..300).map(|i| (i % 3 == 0, i)));
-        let less = one.less(&two, &MOMENT, "e").map(|m| (m.value, m.low, m.high, m.metric));
-        let Some((value, Some(low), Some(high), metric)) = less else { panic!("no difference") };
+        let minus = one.minus(&two, &MOMENT, "e").map(|m| (m.value, m.low, m.high, m.metric));
+        let Some((value, Some(low), Some(high), metric)) = minus else { panic!("no difference") };
         assert!((value - 10.0 / 300.0).abs() < 1e-9 && low > 0.0 && high < 0.06, "{low} {high}");
         assert_eq!(metric, "difference:accuracy");
         let other = Series::hits("accuracy", "all", (0..299).map(|i| (true, i)));
-        assert!(one.less(&other, &MOMENT, "e").is_none());
+        assert!(one.minus(&other, &MOMENT, "e").is_none());
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Texts that are embedded once, however often they are asked about.
+//! Texts that are embedded once, however many questions they are in.
 
 use std::collections::HashMap;
 
-use pipeline_engine::StageError;
 use items::TextEncoder;
+use pipeline_engine::StageError;
 
 /// Distinct texts in the order they came.
 #[derive(Debug, Default)]
@@ -55,11 +55,6 @@ impl Rows {
     /// One row.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.numbers[index * self.dim..][..self.dim]
-    }
-
-    /// All rows end to end.
-    pub fn numbers(&self) -> &[f32] {
-        &self.numbers
     }
 }
 

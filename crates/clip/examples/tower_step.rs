@@ -12,7 +12,7 @@ use clip::{ClipConfig, Layout, Params, TextConfig, TextTower, init};
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let arg = |i: usize, default: &str| args.get(i).cloned().unwrap_or(default.to_owned());
-    let (device, name) = clip::device::pick(&arg(1, "cpu")).unwrap();
+    let clip::device::Picked { device, description: name, .. } = clip::device::pick(&arg(1, "cpu")).unwrap();
     let layout = match arg(2, "packed").as_str() {
         "padded" => Layout::Padded,
         "tree" => Layout::Tree,

@@ -7,73 +7,147 @@ use burn::tensor::{DType, Device, DeviceKind};
 
 use crate::Error;
 
-/// The device for a name of `run.device`, and words for the report.
-///
-/// - `auto`: a real GPU if there is one, else the CPU. A software adapter does not count.
-/// - `cpu`: burn's flex backend.
-/// - `wgpu`: the best adapter of Vulkan, Metal or DirectX 12, be it a software one.
-/// - `cuda`: only when built with the feature `cuda`.
-///
-/// # Errors
-/// [`Error::Device`] for an unknown name, a machine without an adapter, an adapter that cannot be
-/// opened, a build without CUDA.
-pub fn pick(name: &str) -> Result<(Device, String), Error> {
-    let fail = |message: &str| Error::Device { name: name.to_owned(), message: message.to_owned() };
-    match name {
-        "auto" => match adapter() {
-            Some(gpu) if !gpu.software => gpu.open().map_err(|message| fail(&message)),
-            _ => Ok(cpu()),
-        },
-        "cpu" => Ok(cpu()),
-        "wgpu" => match adapter() {
-            Some(adapter) => adapter.open().map_err(|message| fail(&message)),
-            None => Err(fail("no graphics adapter was found; install a Vulkan driver, or use \"cpu\"")),
-        },
-        #[cfg(feature = "cuda")]
-        "cuda" => {
-            let found = Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().next();
-            let device = found.ok_or_else(|| fail("no CUDA device was found; is the NVIDIA driver installed?"))?;
-            let name = device.identity().map_or_else(|| "CUDA device 0".to_owned(), |id| id.name);
-            Ok((device, format!("cuda ({name})")))
+/// A device that is ready to compute.
+#[derive(Debug, Clone)]
+pub struct Picked {
+    /// For burn.
+    pub device: Device,
+    /// What it is.
+    pub place: Place,
+    /// For people: logs, reports, the model card.
+    pub description: String,
+}
+
+/// Where a name of `run.device` leads on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The CPU, by burn's flex backend.
+    Cpu,
+    /// An adapter of the graphics API, hardware or software.
+    Wgpu {
+        /// Its name, as the driver gives it.
+        adapter: String,
+        /// `Vulkan`, `Metal` or `Dx12`.
+        api: &'static str,
+    },
+    /// A CUDA device.
+    Cuda {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Place {
+    /// A text that is the same for all devices that compute the same bits. It is part of the key of
+    /// cached features: do not change its form.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Cpu => "cpu".to_owned(),
+            Self::Wgpu { adapter, api } => format!("wgpu ({adapter}, {api})"),
+            Self::Cuda { name } => format!("cuda ({name})"),
         }
-        #[cfg(not(feature = "cuda"))]
-        "cuda" => Err(fail("this build has no CUDA; build with `--features cuda`, or use \"wgpu\"")),
-        _ => Err(fail("known are \"auto\", \"cpu\", \"wgpu\" and \"cuda\"")),
     }
 }
 
-/// Whether products of matrices can be computed in f16 on a device that [`pick`] named in `words`.
+/// The device for a name of `run.device`.
+///
+/// - `auto`: a real GPU if there is one, else the CPU. A software adapter does not count.
+/// - `cpu`: burn's flex backend.
+/// - `wgpu`: the best adapter of Vulkan, Metal or DirectX 12, even if it is a software adapter.
+/// - `cuda`: only when built with the feature `cuda`.
 ///
 /// # Errors
-/// [`Error::Device`], with what to do: the CPU, whose kernels take f32 alone, or an adapter without f16.
-pub fn half(device: &Device, words: &str) -> Result<(), Error> {
-    let fail = |message: &str| Err(Error::Device { name: words.to_owned(), message: message.to_owned() });
-    if *device == Device::flex() {
-        return fail("its kernels compute in f32; set precision = \"f32\", or choose a GPU with run.device");
+/// As [`place`]; an adapter that cannot be opened.
+pub fn pick(name: &str) -> Result<Picked, Error> {
+    let place = place(name)?;
+    let description = match place {
+        Place::Cpu => {
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            format!("cpu (flex, {threads} threads)")
+        }
+        _ => place.key(),
+    };
+    let device = match place {
+        Place::Cpu => Device::flex(),
+        Place::Wgpu { .. } => open_adapter().map_err(|message| Error::Device { name: name.to_owned(), message })?,
+        Place::Cuda { .. } => cuda(name)?.0,
+    };
+    Ok(Picked { device, place, description })
+}
+
+/// What [`pick`] would open. Looks for adapters, but opens none.
+///
+/// # Errors
+/// [`Error::Device`] for an unknown name, a machine without an adapter, a build without CUDA.
+pub fn place(name: &str) -> Result<Place, Error> {
+    match name {
+        "auto" => Ok(adapter().filter(|gpu| !gpu.software).map_or(Place::Cpu, Adapter::place)),
+        "cpu" => Ok(Place::Cpu),
+        "wgpu" => match adapter() {
+            Some(adapter) => Ok(adapter.place()),
+            None => fail(name, "no graphics adapter was found; install a Vulkan driver, or use \"cpu\""),
+        },
+        "cuda" => Ok(cuda(name)?.1),
+        _ => fail(name, "known are \"auto\", \"cpu\", \"wgpu\" and \"cuda\""),
     }
-    if !device.supports_dtype(DType::F16) {
-        return fail("this adapter does not compute in f16; set precision = \"f32\"");
+}
+
+/// Whether matrices can be multiplied in f16 on a device that [`pick`] gave.
+///
+/// # Errors
+/// [`Error::Device`], with what to do: the CPU, whose kernels only take f32, or an adapter without f16.
+pub fn half(picked: &Picked) -> Result<(), Error> {
+    half_at(&picked.place, &picked.description)?;
+    if !picked.device.supports_dtype(DType::F16) {
+        return fail(&picked.description, "this adapter does not compute in f16; set precision = \"f32\"");
     }
     Ok(())
 }
 
-fn cpu() -> (Device, String) {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    (Device::flex(), format!("cpu (flex, {threads} threads)"))
+/// The part of [`half`] that is known before the device is opened; `name` is for the message.
+///
+/// # Errors
+/// [`Error::Device`] for the CPU.
+pub fn half_at(place: &Place, name: &str) -> Result<(), Error> {
+    match place {
+        Place::Cpu => {
+            fail(name, "its kernels compute in f32; set precision = \"f32\", or choose a GPU with run.device")
+        }
+        Place::Wgpu { .. } | Place::Cuda { .. } => Ok(()),
+    }
+}
+
+fn fail<T>(name: &str, message: &str) -> Result<T, Error> {
+    Err(Error::Device { name: name.to_owned(), message: message.to_owned() })
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(name: &str) -> Result<(Device, Place), Error> {
+    let Some(device) = Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().next() else {
+        return fail(name, "no CUDA device was found; is the NVIDIA driver installed?");
+    };
+    let name = device.identity().map_or_else(|| "CUDA device 0".to_owned(), |id| id.name);
+    Ok((device, Place::Cuda { name }))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(name: &str) -> Result<(Device, Place), Error> {
+    fail(name, "this build has no CUDA; build with `--features cuda`, or use \"wgpu\"")
 }
 
 #[derive(Debug)]
 struct Adapter {
     name: String,
     api: WgpuBackend,
+    api_name: &'static str,
     kind: DeviceKind,
     software: bool,
 }
 
-/// The best adapter of this machine. Asked once: instances of the graphics API are not cheap,
-/// and some drivers do not bear them coming and going.
+/// The best adapter of this machine. Looked for once: instances of the graphics API are not cheap,
+/// and some drivers crash when instances are created again.
 ///
-/// OpenGL is left out: a GPU that nothing else reaches is rare.
+/// OpenGL is left out: a GPU that no other API reaches is rare.
 fn adapter() -> Option<&'static Adapter> {
     static FOUND: OnceLock<Option<Adapter>> = OnceLock::new();
     FOUND.get_or_init(best_adapter).as_ref()
@@ -81,17 +155,17 @@ fn adapter() -> Option<&'static Adapter> {
 
 fn best_adapter() -> Option<Adapter> {
     let apis = [
-        (wgpu::Backends::VULKAN, WgpuBackend::Vulkan),
-        (wgpu::Backends::METAL, WgpuBackend::Metal),
-        (wgpu::Backends::DX12, WgpuBackend::Dx12),
+        (wgpu::Backends::VULKAN, WgpuBackend::Vulkan, "Vulkan"),
+        (wgpu::Backends::METAL, WgpuBackend::Metal, "Metal"),
+        (wgpu::Backends::DX12, WgpuBackend::Dx12, "Dx12"),
     ];
     let mut found = Vec::new();
-    for (backends, api) in apis {
+    for (backends, api, api_name) in apis {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends,
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
-        // A kind is addressed by its number among its like.
+        // burn addresses an adapter by its number among those of its kind.
         let mut next = [0; 3];
         for adapter in pollster::block_on(instance.enumerate_adapters(backends)) {
             let info = adapter.get_info();
@@ -104,10 +178,10 @@ fn best_adapter() -> Option<Adapter> {
                 wgpu::DeviceType::IntegratedGpu => (1, DeviceKind::IntegratedGpu(number(1))),
                 wgpu::DeviceType::VirtualGpu => (2, DeviceKind::VirtualGpu(number(2))),
                 wgpu::DeviceType::Cpu => (3, DeviceKind::Cpu),
-                // Has no name of its own here; a driver that tells so little is not worth one.
+                // burn has no name for these; a driver that says so little is not worth one.
                 wgpu::DeviceType::Other => continue,
             };
-            found.push((rank, Adapter { name: info.name, api, kind, software: rank == 3 }));
+            found.push((rank, Adapter { name: info.name, api, api_name, kind, software: rank == 3 }));
         }
     }
     // Stable: of equals, the first.
@@ -116,17 +190,21 @@ fn best_adapter() -> Option<Adapter> {
 }
 
 impl Adapter {
-    /// Opens the adapter for burn. A second call returns the same device, because a runtime can be
-    /// set up only once.
-    fn open(&self) -> Result<(Device, String), String> {
-        static OPENED: OnceLock<Result<Device, String>> = OnceLock::new();
-        let open = || {
-            let options = Device::wgpu_options().device_kind(self.kind.clone());
-            options.graphics_api(self.api).init().map_err(|error| error.to_string())
-        };
-        let device = OPENED.get_or_init(open).clone()?;
-        Ok((device, format!("wgpu ({}, {:?})", self.name, self.api)))
+    fn place(&self) -> Place {
+        Place::Wgpu { adapter: self.name.clone(), api: self.api_name }
     }
+}
+
+/// Opens the best adapter for burn. A second call returns the same device, because a runtime can be
+/// set up only once.
+fn open_adapter() -> Result<Device, String> {
+    static OPENED: OnceLock<Result<Device, String>> = OnceLock::new();
+    let open = || {
+        let adapter = adapter().ok_or("the adapter is gone")?;
+        let options = Device::wgpu_options().device_kind(adapter.kind.clone());
+        options.graphics_api(adapter.api).init().map_err(|error| error.to_string())
+    };
+    OPENED.get_or_init(open).clone()
 }
 
 #[cfg(test)]
@@ -136,25 +214,32 @@ mod tests {
 
     #[test]
     fn cpu_is_always_there() {
-        let (device, words) = pick("cpu").unwrap();
-        assert_eq!(device, Device::flex());
-        assert!(words.starts_with("cpu (flex, "), "{words}");
+        let picked = pick("cpu").unwrap();
+        assert_eq!((&picked.device, &picked.place), (&Device::flex(), &Place::Cpu));
+        assert!(picked.description.starts_with("cpu (flex, "), "{}", picked.description);
+    }
+
+    #[test]
+    fn keys_of_cached_features_stay() {
+        assert_eq!(Place::Cpu.key(), "cpu");
+        assert_eq!(Place::Wgpu { adapter: "llvmpipe".into(), api: "Vulkan" }.key(), "wgpu (llvmpipe, Vulkan)");
+        assert_eq!(Place::Cuda { name: "H100".into() }.key(), "cuda (H100)");
     }
 
     #[test]
     fn auto_takes_a_gpu_but_no_software_adapter() {
-        let (device, words) = pick("auto").unwrap();
-        println!("auto is {words}");
+        let picked = pick("auto").unwrap();
+        println!("auto is {}", picked.description);
         let gpu = adapter().is_some_and(|adapter| !adapter.software);
-        assert_eq!(device == Device::flex(), !gpu, "{words}");
+        assert_eq!(picked.device == Device::flex(), !gpu, "{}", picked.description);
     }
 
     #[test]
     fn wgpu_is_opened_once_or_says_what_to_do() {
         match (pick("wgpu"), pick("wgpu")) {
-            (Ok((one, words)), Ok((two, _))) => {
-                println!("{words}");
-                assert_eq!(one, two);
+            (Ok(one), Ok(two)) => {
+                println!("{}", one.description);
+                assert_eq!(one.device, two.device);
             }
             (one, _) => {
                 let message = one.unwrap_err().to_string();

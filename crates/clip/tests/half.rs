@@ -53,28 +53,28 @@ fn matrices_are_those_that_activations_meet() {
 
 #[test]
 fn the_cpu_says_that_it_multiplies_in_f32() {
-    let (cpu, words) = device::pick("cpu").unwrap();
-    let message = device::half(&cpu, &words).unwrap_err().to_string();
+    let message = device::half(&device::pick("cpu").unwrap()).unwrap_err().to_string();
     assert!(message.contains("precision = \"f32\"") && message.contains("cpu"), "{message}");
 }
 
 #[test]
 fn features_and_gradients_are_near_those_in_f32() {
-    let Ok((gpu, words)) = device::pick("wgpu") else {
+    let Ok(picked) = device::pick("wgpu") else {
         println!("skipped: no graphics adapter");
         return;
     };
-    if let Err(error) = device::half(&gpu, &words) {
+    if let Err(error) = device::half(&picked) {
         println!("skipped: {error}");
         return;
     }
+    let (gpu, description) = (picked.device, picked.description);
     let config = config();
     let tensors = init::random(&config, 3);
     let vision = VisionTower::from_tensors(config.vision.as_ref().unwrap(), &tensors, &gpu).unwrap();
     let pixels: Vec<f32> = (0..2 * 3 * 32 * 32).map(|i| (i as f32 * 0.37).sin()).collect();
     let pixels = || Tensor::<4>::from_data(TensorData::new(pixels.clone(), [2, 3, 32, 32]), &gpu);
     let [whole, half] = [vision.clone(), vision.half()].map(|tower| values(tower.forward(pixels()).unwrap()));
-    println!("{words}: image features in f16 are off by {:.1e}", off(&half, &whole));
+    println!("{description}: image features in f16 are off by {:.1e}", off(&half, &whole));
     assert!(off(&half, &whole) < 5e-3 && half != whole);
 
     let text = TextTower::from_tensors(config.text.as_ref().unwrap(), &tensors, &gpu).unwrap();

@@ -109,7 +109,7 @@ fn all_layouts_agree_on_the_cpu() {
 
 #[test]
 fn all_layouts_agree_on_wgpu_and_with_the_cpu() {
-    let Ok((device, name)) = clip::device::pick("wgpu") else {
+    let Ok(clip::device::Picked { device, description: name, .. }) = clip::device::pick("wgpu") else {
         println!("skipped: no graphics adapter");
         return;
     };

@@ -84,7 +84,7 @@ fn both_towers_match_pytorch_on_the_cpu() {
 #[test]
 fn both_towers_match_pytorch_on_wgpu() {
     let Some(case) = tiny() else { return };
-    let Ok((device, name)) = clip::device::pick("wgpu") else {
+    let Ok(clip::device::Picked { device, description: name, .. }) = clip::device::pick("wgpu") else {
         println!("skipped: no graphics adapter");
         return;
     };
@@ -149,7 +149,7 @@ fn filled_tiny_clip_matches_pytorch_on_the_cpu() {
 #[test]
 fn filled_tiny_clip_matches_pytorch_on_wgpu() {
     match clip::device::pick("wgpu") {
-        Ok((device, _)) => check_filled("tiny", tiny_config(), &device, 1e-4),
+        Ok(picked) => check_filled("tiny", tiny_config(), &picked.device, 1e-4),
         Err(_) => println!("skipped: no graphics adapter"),
     }
 }
@@ -273,7 +273,7 @@ fn gradients_of_the_text_tower_match_pytorch_on_the_cpu() {
 #[test]
 fn gradients_of_the_text_tower_match_pytorch_on_wgpu() {
     match clip::device::pick("wgpu") {
-        Ok((device, _)) => check_gradients(&device, 2e-5),
+        Ok(picked) => check_gradients(&picked.device, 2e-5),
         Err(_) => println!("skipped: no graphics adapter"),
     }
 }

@@ -19,6 +19,16 @@ pub enum StageError {
 }
 
 impl StageError {
+    /// The error that a panic is.
+    pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Self::msg(format!("it panicked ({text}); this is a fault of the program, please report it"))
+    }
+
     /// A failure that needs no error type of its own.
     pub fn msg(message: impl Into<String>) -> Self {
         Self::Failed(message.into().into())

@@ -39,10 +39,10 @@ pub use ledger::{Ledger, LedgerError, Skip};
 pub use plan::{EvalView, Kind, Plan, Port, Preset, Registry, Section, StageView, check};
 pub use run::{Alone, Event, LastCheckpoint, Limits, Pipeline, Rig, Summary, Whole, outside_run};
 pub use stage::{
-    Build, Built, Fact, Helper, Look, MARK, Map, Measurement, Moment, Need, Pass, Phase, Position, Probe, ProbePart,
-    RunDir, Services, Side, Skipped, Source, Stage, StageKind, Worker,
+    Build, Built, Fact, Look, MARK, Map, Measurement, Moment, Need, Pass, Phase, Position, Probe, ProbePart,
+    RunDir, Services, Side, Skipped, Source, Stage, StageKind, Worker, in_order,
 };
 pub use watch::{
-    Gauge, Handle, Live, LiveStage, Meter, OnStep, Snapshot, StageReport, StepValues, Timeline, TimelineCell,
-    TimelineRow, TimelineStage, Tracer, idle, work,
+    Gauge, Handle, Live, LiveStage, Made, Meter, OnStep, Snapshot, StageReport, StepValues, Timeline, TimelineCell,
+    TimelineRow, TimelineStage, Tracer,
 };

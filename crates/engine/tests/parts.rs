@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{config, registry, run, seen};
-use pipeline_engine::{Config, Plan, check};
+use common::{Brush, config, registry, run, seen};
+use pipeline_engine::{Alternatives, Config, Plan, Value, check};
 
 const HEAD: &str = "[run]\nepochs = 1\n[[stage]]\nkind = \"count\"\nn = 3\n[[stage]]\nkind = \"paint\"\n";
 
@@ -138,4 +138,38 @@ fn help_and_names_come_from_the_same_definition() {
     assert_eq!(parts, [("thin", "adds little", 1), ("wide", "multiplies", 2)]);
     assert_eq!(brush.default.as_deref(), Some("\"thin\""));
     assert_eq!(registry.preset("painted").unwrap().about, "a brush");
+}
+
+#[test]
+fn a_command_makes_a_part_from_its_own_options() {
+    let wide = <dyn Brush>::list().iter().find(|part| part.name == "wide").unwrap();
+    let made = wide.from_options(&[("times", Value::Integer(3))], "the command line").unwrap();
+    assert_eq!(made.paint(5), 15);
+    let wrong = wide.from_options(&[("times", Value::Boolean(true)), ("by", Value::Integer(1))], "the command line");
+    let wrong: Vec<String> = wrong.map(drop).unwrap_err().iter().map(ToString::to_string).collect();
+    assert!(
+        wrong.len() == 2
+            && wrong[0].starts_with("the command line: `times` of brush `wide` must be")
+            && wrong[1].contains("no option `by`"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn a_probe_lets_the_first_stage_verify_what_it_will_read() {
+    let text = |count: &str, probe: &str| {
+        let stages = text("", "").replace("n = 3", &format!("n = 3\n{count}"));
+        format!("{stages}\n[[eval]]\nkind = \"burst\"\n{probe}\n")
+    };
+    assert!(checked(&text("weight = 100", "numbers = 100_000")).is_ok());
+    assert!(checked(&text("", "numbers = 1_000_000")).is_ok());
+    // The first stage keeps its other options, and the fault is one of the probe's option.
+    let found = faults(&text("weight = 100", "numbers = 1_000_000"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("test.toml:15:11: 1000000 numbers of 100 bytes are too many"), "{found:?}");
+    // A first stage that is wrong by itself is reported once.
+    let found = faults(&text("weight = \"much\"", "numbers = 1_000_000"));
+    assert!(found.len() == 1 && found[0].contains("`weight` of stage `count`"), "{found:?}");
+    // An option that the stage refuses is a fault too.
+    assert!(faults(&text("", "numbers = 1_500_000"))[0].contains("`n` of stage `count` must be"));
 }

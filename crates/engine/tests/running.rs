@@ -68,6 +68,40 @@ fn a_panic_is_an_error_with_a_name() {
     }
 }
 
+/// count → helped → sink: helpers of a stage work on pieces that it cuts itself.
+fn helped(tag: &str, count: &str, helped: &str, epochs: u32) -> String {
+    pipeline(tag, count, helped, "", epochs).replace("kind = \"square\"", "kind = \"helped\"")
+}
+
+#[test]
+fn helpers_keep_the_order_too() {
+    let expected: Vec<u64> = (0..501).collect();
+    for (workers, room) in [(1, 1), (2, 1), (8, 64)] {
+        let tag = format!("helpers {workers} {room}");
+        let text = format!("workers = {workers}\njitter_us = 300\ncapacity = {room}");
+        let ran = run(&tag, &helped(&tag, &format!("n = 501\ncapacity = {room}"), &text, 2));
+        let summary = ran.result.unwrap();
+        assert_eq!((seen(&tag, 1).unwrap(), seen(&tag, 2).unwrap()), (expected.clone(), expected.clone()), "{tag}");
+        let helped = summary.stages.iter().find(|s| s.kind == "helped" && s.epoch == 2).unwrap();
+        assert_eq!((helped.items, helped.workers), (501, workers));
+    }
+}
+
+#[test]
+fn what_stops_a_helper_stops_the_run_at_once() {
+    for (number, workers) in [1, 4].into_iter().enumerate() {
+        let ends = [("fail_at", "cannot help 77"), ("panic_at", "it panicked (no help for 77)")];
+        for (key, message) in ends {
+            let tag = format!("{key} {number}");
+            // Far more numbers than go by before the helpers are asked to stop.
+            let text = helped(&tag, "n = 1000000", &format!("workers = {workers}\n{key} = 77"), 1);
+            let error = run(&tag, &text).result.unwrap_err().to_string();
+            assert!(error.starts_with(&format!("stage `helped` failed in epoch 1: {message}")), "{error}");
+            assert_eq!(seen(&tag, 1), None);
+        }
+    }
+}
+
 #[test]
 fn so_is_a_panic_on_the_engines_own_thread() {
     for (early, word) in [("early = true", "built badly"), ("", "no measure")] {

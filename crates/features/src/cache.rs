@@ -1,26 +1,28 @@
-//! The feature cache: a folder with a file a shard, and what of it is in memory.
+//! The feature cache: a folder with one file per shard, part of it kept in memory.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use pipeline_engine::{StageError, remove_orphans, write_atomically};
 use items::{CachedSample, FeatureMemory, Shard, ShardFault};
+use parking_lot::Mutex;
+use pipeline_engine::StageError;
+use pipeline_engine::files::{remove_orphans, write_atomically};
 
 use crate::entry::{Entry, EntryFault, EntryKey, VERSION};
 
 /// The cache folder cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the cache folder {} cannot be made: {source}; set `cache` of stage `encode` to another folder, or to \"\" for none", .dir.display())]
+#[error("the cache folder {} cannot be created: {source}; set `cache` of stage `encode` to another folder, or to \"\" for none", .dir.display())]
 pub struct CacheError {
     dir: PathBuf,
     source: std::io::Error,
 }
 
-/// Image features on disk, one Arrow IPC file a shard.
+/// Image features on disk, one Arrow IPC file per shard.
 ///
 /// A file that is damaged, or was made from other weights, another preprocessing
-/// or another version of the shard, counts as absent: it is made anew.
+/// or another version of the shard, counts as absent and is written again.
 #[derive(Debug)]
 pub struct FeatureCache {
     dir: PathBuf,
@@ -34,28 +36,28 @@ pub struct FeatureCache {
 #[derive(Debug, Default)]
 struct State {
     files: BTreeMap<PathBuf, Known>,
-    /// Bytes of the contents in memory.
+    /// Bytes of the entries in memory.
     bytes: usize,
 }
 
-/// What is known of a file.
+/// What is known about a file.
 #[derive(Debug)]
 enum Known {
-    /// Sound, and in memory.
+    /// Valid, and in memory.
     Held(Arc<Entry>),
-    /// Found sound, but there is no room for it.
+    /// Valid when it was read, but there is no room for it in memory.
     OnDisk,
-    /// Stale or damaged, and said so.
-    Unsound,
+    /// Stale or damaged; this has been logged.
+    Unusable,
 }
 
 impl FeatureCache {
-    /// Makes the folder `dir` if it is not there. `fingerprint` tells the encoder and
-    /// all that shapes its input; relative shard urls are relative to `base`. Entries stay
-    /// in memory from epoch to epoch as far as `held_bytes` go; others are read again.
+    /// Creates the folder `dir` if it does not exist. `fingerprint` identifies the encoder and
+    /// everything that shapes its input; relative shard urls are relative to `base`. Up to
+    /// `held_bytes` of entries stay in memory from epoch to epoch; others are read again.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the folder cannot be created.
     pub fn open(dir: &Path, base: &Path, fingerprint: String, held_bytes: usize) -> Result<Self, CacheError> {
         let fault = |source| CacheError { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(fault)?;
@@ -64,19 +66,19 @@ impl FeatureCache {
         Ok(Self { dir: dir.to_owned(), base, fingerprint, held_bytes, state: Mutex::default() })
     }
 
-    /// Whether the shard has a sound entry. Reads it once; after that only looks whether it is still there.
+    /// Whether the shard has a valid entry. Reads it once; after that it only checks that the file exists.
     pub fn has(&self, shard: &Shard) -> bool {
         let path = self.path(shard);
-        let on_disk = matches!(self.state().files.get(&path), Some(Known::OnDisk));
+        let on_disk = matches!(self.state.lock().files.get(&path), Some(Known::OnDisk));
         if on_disk { path.is_file() } else { self.load(shard).is_some() }
     }
 
-    /// The shard's entry, if it has a sound one.
+    /// The shard's entry, if it has a valid one.
     pub fn load(&self, shard: &Shard) -> Option<Arc<Entry>> {
         let path = self.path(shard);
-        match self.state().files.get(&path) {
+        match self.state.lock().files.get(&path) {
             Some(Known::Held(entry)) => return Some(entry.clone()),
-            Some(Known::Unsound) => return None,
+            Some(Known::Unusable) => return None,
             Some(Known::OnDisk) | None => {}
         }
         let fault = match Entry::read(&path, &self.key(shard)) {
@@ -87,19 +89,14 @@ impl FeatureCache {
         let file = path.display();
         match fault {
             EntryFault::Stale => tracing::info!(shard = shard.url, "{file} is not used: {fault}"),
-            fault => tracing::warn!(shard = shard.url, "{file} is not used: {fault}; it will be made anew"),
+            fault => tracing::warn!(shard = shard.url, "{file} is not used: {fault}; it will be written again"),
         }
-        self.state().files.insert(path, Known::Unsound);
+        self.state.lock().files.insert(path, Known::Unusable);
         None
     }
 
-    /// Writes down what became of the samples of a shard, as an epoch does.
-    pub fn remember(&self, shard: &Shard, samples: Vec<CachedSample>, fault: Option<ShardFault>) {
-        self.store(shard, Entry { samples, fault });
-    }
-
-    /// Writes the shard's entry, whole or not at all. What cannot be written is a
-    /// warning: the run is right without it.
+    /// Writes the shard's entry, whole or not at all. A failure is only logged as a
+    /// warning: the run is correct without the entry.
     pub fn store(&self, shard: &Shard, entry: Entry) {
         let path = self.path(shard);
         let written = entry
@@ -118,8 +115,8 @@ impl FeatureCache {
     fn hold(&self, path: PathBuf, entry: Entry) -> Arc<Entry> {
         let bytes = entry.bytes();
         let entry = Arc::new(entry);
-        let mut state = self.state();
-        // The stage that reads shards may have been quicker.
+        let mut state = self.state.lock();
+        // The stage that reads shards may have loaded it meanwhile.
         if let Some(Known::Held(held)) = state.files.get(&path) {
             return held.clone();
         }
@@ -132,22 +129,18 @@ impl FeatureCache {
         entry
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn key(&self, shard: &Shard) -> EntryKey {
         let identity = shard.identity.clone();
         EntryKey { fingerprint: self.fingerprint.clone(), shard: self.place(shard), identity }
     }
 
-    /// Where the shard is, whichever folder names it.
+    /// The shard's location, the same from whichever folder the config names it.
     fn place(&self, shard: &Shard) -> String {
         if shard.url.contains("://") { shard.url.clone() } else { self.base.join(&shard.url).display().to_string() }
     }
 
-    /// The shard's file: its name for people, and a hash that keeps encoders and
-    /// shards apart. A new version of a shard takes the place of the old one.
+    /// The shard's file: a readable name, and a hash that tells encoders and shards
+    /// apart. The entry of a new version of a shard replaces the old one.
     pub fn path(&self, shard: &Shard) -> PathBuf {
         let mut hasher = blake3::Hasher::new();
         for part in [&format!("{VERSION}"), &self.fingerprint, &self.place(shard)] {

@@ -1,14 +1,14 @@
 //! One file of the cache: what became of the samples of one shard.
 //!
-//! An Arrow IPC file with one record batch, a row a sample in the order of the
+//! An Arrow IPC file with one record batch, one row per sample in the order of the
 //! tar; any Arrow reader opens it. Its last bytes before Arrow's own trailer are a
-//! seal, a BLAKE3 hash of everything else in the file. It lies inside what the
-//! trailer calls the footer, behind the footer's data, where readers do not look.
+//! seal, a BLAKE3 hash of everything else in the file. The seal lies inside what the
+//! trailer calls the footer, after the footer's data, where readers do not look.
 //!
-//! The seal is checked before Arrow parses anything: a file that passes is not cut
-//! or damaged, and what the parser trusts (lengths, offsets) is as it was written.
-//! Its key is a constant of this source. It tells our entries from other files; it
-//! does not keep out someone who means to forge one.
+//! The seal is checked before Arrow parses anything: a file that passes is neither cut
+//! nor damaged, and the lengths and offsets that the parser trusts are as they were
+//! written. The key of the hash is a constant in this file. It tells our entries from
+//! other files; it does not protect against someone who forges one.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
@@ -24,9 +24,9 @@ use arrow_ipc::reader::FileReader;
 use arrow_ipc::root_as_footer;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, Metadata, Schema};
-use items::{CachedSample, ShardFault};
+use items::{CachedSample, Encoded, Feature, ShardFault, Work};
 
-/// Grows when a file of the version before can no longer be read.
+/// Incremented when files of the version before can no longer be read.
 pub(crate) const VERSION: u32 = 1;
 
 /// Arrow's trailer: the footer's length in 4 bytes, and the magic word in 6.
@@ -37,10 +37,10 @@ const SEAL_KEY: &str = "pipeline 2026-11-22 seal of a feature cache entry v1";
 /// A larger file is not written, and not read into memory.
 pub(crate) const MAX_BYTES: u64 = 1 << 31;
 
-/// What an entry was made of; another key makes it stale.
+/// What an entry was made from; under another key it is stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryKey {
-    /// Of encoder, preprocessing and recipe.
+    /// The fingerprint of encoder, preprocessing and recipe.
     pub fingerprint: String,
     /// Where the shard is.
     pub shard: String,
@@ -53,7 +53,7 @@ pub struct EntryKey {
 pub struct Entry {
     /// In the order of the tar.
     pub samples: Vec<CachedSample>,
-    /// What is wrong with the shard, for good.
+    /// What is wrong with the shard itself.
     pub fault: Option<ShardFault>,
 }
 
@@ -63,7 +63,7 @@ pub struct Entry {
 pub enum EntryFault {
     #[error("it was made for another version of the shard")]
     Stale,
-    #[error("it is damaged or no file of this cache: {0}")]
+    #[error("it is damaged or not a file of this cache: {0}")]
     Damaged(&'static str),
     #[error("{0}")]
     Unfit(&'static str),
@@ -75,9 +75,18 @@ pub enum EntryFault {
 
 /// About how much memory a sample holds.
 pub fn sample_bytes(sample: &CachedSample) -> usize {
-    let outcome = sample.outcome.as_ref().map_or(64, |feature| feature.len() * 4);
+    let work = feature(sample).map_or(64, |feature| feature.len() * 4);
     let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();
-    128 + sample.key.len() + captions + outcome
+    128 + sample.key.len() + captions + work
+}
+
+fn feature(sample: &CachedSample) -> Option<&Feature> {
+    if let Work::Done(feature) = &sample.work { Some(feature) } else { None }
+}
+
+/// The stage that skipped a sample, and why.
+fn skip(sample: &CachedSample) -> Option<(&str, &str)> {
+    if let Work::Skipped { stage, reason } = &sample.work { Some((stage, reason)) } else { None }
 }
 
 impl Entry {
@@ -107,28 +116,29 @@ impl Entry {
     }
 
     fn batch(&self, key: &EntryKey) -> Result<RecordBatch, EntryFault> {
-        let dim = self.samples.iter().find_map(|s| s.outcome.as_ref().ok().map(|feature| feature.len())).unwrap_or(1);
+        let dim = self.samples.iter().find_map(feature).map_or(1, |feature| feature.len());
         let keys = StringArray::from_iter_values(self.samples.iter().map(|sample| &*sample.key));
         let mut captions = ListBuilder::new(StringBuilder::new());
         let mut features = FixedSizeListBuilder::new(Float32Builder::new(), dim as i32);
         for sample in &self.samples {
             captions.append_value(sample.captions.iter().map(Some));
-            match &sample.outcome {
-                Ok(feature) if feature.len() != dim => {
+            let feature = feature(sample);
+            match feature {
+                Some(feature) if feature.len() != dim => {
                     return Err(EntryFault::Unfit("its features have different widths"));
                 }
-                Ok(feature) => features.values().append_slice(feature),
-                Err(_) => features.values().append_value_n(0.0, dim),
+                Some(feature) => features.values().append_slice(feature),
+                None => features.values().append_value_n(0.0, dim),
             }
-            features.append(sample.outcome.is_ok());
+            features.append(feature.is_some());
         }
-        let skips = || self.samples.iter().map(|sample| sample.outcome.as_ref().err());
+        let skips = || self.samples.iter().map(skip);
         let columns: [(&str, ArrayRef); 5] = [
             ("key", Arc::new(keys)),
             ("captions", Arc::new(captions.finish())),
             ("feature", Arc::new(features.finish())),
-            ("stage", Arc::new(skips().map(|skip| skip.map(|(stage, _)| &**stage)).collect::<StringArray>())),
-            ("reason", Arc::new(skips().map(|skip| skip.map(|(_, reason)| &**reason)).collect::<StringArray>())),
+            ("stage", Arc::new(skips().map(|skip| skip.map(|(stage, _)| stage)).collect::<StringArray>())),
+            ("reason", Arc::new(skips().map(|skip| skip.map(|(_, reason)| reason)).collect::<StringArray>())),
         ];
         let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| {
             let nullable = matches!(name, "feature" | "stage" | "reason");
@@ -142,7 +152,7 @@ impl Entry {
         Ok(batch.with_schema(Arc::new(schema))?)
     }
 
-    /// Reads a file and checks that it is whole and was made for `key`; `None` when there is none.
+    /// Reads a file and checks that it is whole and was made for `key`; `None` when it does not exist.
     ///
     /// # Errors
     /// [`EntryFault`], which the cache takes for an entry that is absent.
@@ -154,13 +164,13 @@ impl Entry {
         }
     }
 
-    /// As [`Entry::read`], of a file in memory.
+    /// As [`Entry::read`], from a file in memory.
     pub fn from_bytes(bytes: &[u8], key: &EntryKey) -> Result<Self, EntryFault> {
         let fits = |metadata: &Metadata| key.metadata().iter().all(|(name, value)| metadata.get(name) == Some(value));
         Ok(Self::parse(bytes, fits)?.1)
     }
 
-    /// The metadata and the content of a sealed file, if the metadata is wanted.
+    /// The metadata and the content of a sealed file, if `wanted` accepts the metadata.
     fn parse(bytes: &[u8], wanted: impl Fn(&Metadata) -> bool) -> Result<(Metadata, Self), EntryFault> {
         let Some(sealed) = bytes.len().checked_sub(SEAL + TRAILER) else {
             return Err(EntryFault::Damaged("it is cut"));
@@ -170,7 +180,7 @@ impl Entry {
         if seal(body, trailer).as_bytes() != found {
             return Err(EntryFault::Damaged("its checksum is wrong"));
         }
-        // Whoever knows the seal can forge one around anything, and Arrow panics at some of that.
+        // A forged seal may stand around anything, and Arrow panics at some of that.
         catch_unwind(AssertUnwindSafe(|| Self::unsealed(bytes, wanted)))
             .unwrap_or(Err(EntryFault::Damaged("Arrow's reader fails at it")))
     }
@@ -190,22 +200,22 @@ impl Entry {
     }
 }
 
-/// What a file of a feature cache says of itself.
+/// What a file of a feature cache says about itself.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct EntryInfo {
-    /// Of encoder, preprocessing and the options that shape the encoder's input.
+    /// The fingerprint of encoder, preprocessing and the options that shape the encoder's input.
     pub fingerprint: String,
-    /// The shard that it was made of.
+    /// The shard that it was made from.
     pub shard: String,
     /// Which version of the shard.
     pub identity: String,
     /// Samples, usable or not.
     pub rows: usize,
-    /// Width of a feature; none where no sample was usable.
+    /// Width of a feature; `None` where no sample was usable.
     pub dim: Option<usize>,
     /// Captions of all samples.
     pub captions: usize,
-    /// Samples that were given up: key, stage, reason.
+    /// Samples that were skipped: key, stage, reason.
     pub skipped: Vec<(String, String, String)>,
     /// What is wrong with the shard itself.
     pub fault: Option<String>,
@@ -214,17 +224,17 @@ pub struct EntryInfo {
 }
 
 impl EntryInfo {
-    /// Reads a file of a cache, whatever encoder and shard it was made of.
+    /// Reads a file of a cache, whatever encoder and shard it was made from.
     ///
     /// # Errors
-    /// A file that cannot be read, is damaged, or is no file of a feature cache.
+    /// A file that cannot be read, is damaged, or is not a file of a feature cache.
     pub fn open(path: &Path) -> Result<Self, EntryFault> {
         let bytes = read(path)?;
         let format = format!("features/{VERSION}");
         let (metadata, entry) = Entry::parse(&bytes, |metadata| metadata.get("format") == Some(&format))?;
         let text = |name: &str| metadata.get(name).cloned().unwrap_or_default();
         let skipped = entry.samples.iter().filter_map(|sample| {
-            let (stage, reason) = sample.outcome.as_ref().err()?;
+            let (stage, reason) = skip(sample)?;
             Some((sample.key.to_string(), stage.to_string(), reason.to_string()))
         });
         Ok(Self {
@@ -232,7 +242,7 @@ impl EntryInfo {
             shard: text("shard"),
             identity: text("identity"),
             rows: entry.samples.len(),
-            dim: entry.samples.iter().find_map(|sample| sample.outcome.as_ref().ok().map(|feature| feature.len())),
+            dim: entry.samples.iter().find_map(feature).map(|feature| feature.len()),
             captions: entry.samples.iter().map(|sample| sample.captions.len()).sum(),
             skipped: skipped.collect(),
             fault: entry.fault.map(|fault| fault.reason),
@@ -257,7 +267,7 @@ impl EntryKey {
 /// An Arrow IPC file with the seal of this cache in it.
 ///
 /// # Errors
-/// Bytes that do not end as such a file does.
+/// Bytes without the trailer of an Arrow IPC file.
 pub fn sealed(mut arrow: Vec<u8>) -> Result<Vec<u8>, EntryFault> {
     let no_trailer = EntryFault::Damaged("it has no trailer");
     let Some(body) = arrow.len().checked_sub(TRAILER) else { return Err(no_trailer) };
@@ -271,7 +281,7 @@ pub fn sealed(mut arrow: Vec<u8>) -> Result<Vec<u8>, EntryFault> {
     Ok(arrow)
 }
 
-/// Whether all that the footer points at is in the file: Arrow takes memory for a block of any length.
+/// Checks that everything the footer points at is in the file: Arrow allocates a block of any length.
 fn blocks_lie_inside(bytes: &[u8]) -> Result<(), EntryFault> {
     let cut = || EntryFault::Damaged("its footer points outside of it");
     let body = bytes.len().checked_sub(TRAILER).ok_or_else(cut)?;
@@ -314,15 +324,15 @@ fn samples(batch: &RecordBatch) -> Option<Vec<CachedSample>> {
     for row in 0..batch.num_rows() {
         let texts = captions.value(row);
         let captions = texts.as_string_opt::<i32>()?.iter().map(|text| text.map(str::to_owned));
-        let outcome = if features.is_valid(row) {
-            Ok(features.value(row).as_primitive_opt::<Float32Type>()?.values()[..].into())
+        let work: Work<Encoded> = if features.is_valid(row) {
+            Work::Done(features.value(row).as_primitive_opt::<Float32Type>()?.values()[..].into())
         } else {
-            Err((
-                stages.is_valid(row).then(|| stages.value(row).into())?,
-                reasons.is_valid(row).then(|| reasons.value(row).into())?,
-            ))
+            Work::Skipped {
+                stage: stages.is_valid(row).then(|| stages.value(row).into())?,
+                reason: reasons.is_valid(row).then(|| reasons.value(row).into())?,
+            }
         };
-        samples.push(CachedSample { key: keys.value(row).into(), captions: captions.collect::<Option<_>>()?, outcome });
+        samples.push(CachedSample { key: keys.value(row).into(), captions: captions.collect::<Option<_>>()?, work });
     }
     Some(samples)
 }

@@ -1,7 +1,7 @@
-//! The feature cache: image features on disk, one Arrow IPC file a shard.
+//! The feature cache: image features on disk, one Arrow IPC file per shard.
 //!
-//! The stage `encode` writes it and replays epochs from it. A crate of its own, because
-//! reading and checking files needs neither an encoder nor burn.
+//! The stage `encode` writes it and replays epochs from it. It is a crate of its own because
+//! reading and checking its files needs neither an encoder nor burn.
 
 mod cache;
 mod entry;

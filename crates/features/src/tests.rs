@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use items::{CachedSample, Shard, ShardFault};
+use items::{CachedSample, Shard, ShardFault, Work};
 
 use crate::{Entry, EntryFault, EntryInfo, EntryKey, FeatureCache};
 
@@ -13,10 +13,10 @@ fn entry(rows: usize, dim: usize) -> Entry {
     let sample = |row: usize| CachedSample {
         key: format!("key {row}").into(),
         captions: (0..row % 4).map(|i| format!("ein Käfer {i}")).collect(),
-        outcome: if row % 5 == 2 {
-            Err(("decode".into(), format!("reason {row}").into()))
+        work: if row % 5 == 2 {
+            Work::Skipped { stage: "decode".into(), reason: format!("reason {row}").into() }
         } else {
-            Ok((0..dim).map(|i| (row * dim + i) as f32 * 0.1).collect())
+            Work::Done((0..dim).map(|i| (row * dim + i) as f32 * 0.1).collect())
         },
     };
     Entry { samples: (0..rows).map(sample).collect(), fault: None }
@@ -83,7 +83,7 @@ fn an_entry_of_another_key_is_stale() {
 #[test]
 fn features_of_two_widths_are_not_written() {
     let mut mixed = entry(2, 4);
-    mixed.samples[1].outcome = Ok([1.0].into());
+    mixed.samples[1].work = Work::Done([1.0].into());
     assert!(mixed.to_bytes(&key()).is_err());
 }
 
@@ -118,9 +118,9 @@ fn an_entry_that_was_forged_is_refused_and_not_a_panic() {
     let footer = plain.len() - 10 - length as usize;
     let mut refused = 0;
     for at in footer..plain.len() - 18 {
-        let mut lie = plain.clone();
-        lie[at..at + 8].copy_from_slice(&(1i64 << 60).to_le_bytes());
-        refused += u32::from(Entry::from_bytes(&crate::sealed(lie).unwrap(), &key()).is_err());
+        let mut forged = plain.clone();
+        forged[at..at + 8].copy_from_slice(&(1i64 << 60).to_le_bytes());
+        refused += u32::from(Entry::from_bytes(&crate::sealed(forged).unwrap(), &key()).is_err());
     }
     assert!(refused > 0);
 }

@@ -1,7 +1,7 @@
 //! Fetching a checkpoint's files into the hub's cache.
 //!
-//! Through hf-hub 0.5 with its blocking client (ureq with rustls). Version 1.0 of that crate would
-//! bring a second HTTP client, an asynchronous runtime and the hub's chunk store for the same few
+//! It uses hf-hub 0.5 with its blocking client (ureq with rustls). Version 1.0 of that crate would
+//! add a second HTTP client, an asynchronous runtime and the hub's chunk store for the same few
 //! files.
 
 use std::collections::BTreeSet;
@@ -13,10 +13,10 @@ use hf_hub::{Cache, Repo, RepoType};
 use crate::{HubError, Name};
 
 const ENDPOINT: &str = "https://huggingface.co";
-/// How often a file is asked for again, from where it broke off.
+/// How often a download is tried again, from the byte where it broke off.
 const RETRIES: usize = 3;
 
-/// Small files that are taken where they are there.
+/// Small files that are fetched if the repository has them.
 const BESIDE: [&str; 9] = [
     "config.json",
     "open_clip_config.json",
@@ -49,15 +49,15 @@ pub struct Hub {
     pub cache: PathBuf,
     /// For repositories that are not open to everyone.
     pub token: Option<String>,
-    /// Ask nobody.
+    /// Never ask the hub.
     pub offline: bool,
 }
 
 impl Hub {
-    /// The hub that the environment says.
+    /// The hub that the environment variables describe.
     ///
     /// # Errors
-    /// When it names no cache and there is no home folder to have one in.
+    /// When they name no cache and there is no home folder to put one in.
     pub fn from_env(name: &Name) -> Result<Self, HubError> {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let home = match var("HF_HOME") {
@@ -82,30 +82,39 @@ impl Hub {
         })
     }
 
-    /// The folder of a repository's checkpoint at a revision. What is not in the cache yet is
-    /// fetched; of a branch or tag the hub is asked first whether it has moved. Where the hub does
+    /// The folder of a repository's checkpoint at a revision. Files that are not in the cache yet are
+    /// fetched; for a branch or tag the hub is first asked whether it has moved. If the hub does
     /// not answer, the last revision that was fetched whole is used, with a warning.
     ///
     /// # Errors
     /// [`HubError`].
     pub fn fetch(&self, name: &Name) -> Result<PathBuf, HubError> {
-        let cached = self.cached(name);
-        let exact = is_commit(&name.revision);
-        match cached {
-            Some(folder) if self.offline || exact => return Ok(folder),
-            None if self.offline => {
-                let message =
-                    format!("it is not whole in {}, and HF_HUB_OFFLINE forbids to ask the hub", self.cache.display());
-                return Err(HubError::Failed { name: name.to_string(), file: None, message });
-            }
-            _ => {}
+        if let Some(folder) = self.settled(name)? {
+            return Ok(folder);
         }
-        match (self.update(name), cached) {
+        let before = self.cached(name);
+        match (self.update(name), before) {
             (Err(error @ HubError::Failed { .. }), Some(folder)) => {
                 tracing::warn!("{error}; going on with {}", folder.display());
                 Ok(folder)
             }
             (result, _) => result,
+        }
+    }
+
+    /// The folder that [`fetch`](Self::fetch) returns without asking the hub; `None` where it asks.
+    ///
+    /// # Errors
+    /// A checkpoint that is not whole in the cache, while the hub must not be asked.
+    pub fn settled(&self, name: &Name) -> Result<Option<PathBuf>, HubError> {
+        match self.cached(name) {
+            Some(folder) if self.offline || is_commit(&name.revision) => Ok(Some(folder)),
+            None if self.offline => {
+                let message =
+                    format!("it is not whole in {}, and HF_HUB_OFFLINE forbids asking the hub", self.cache.display());
+                Err(HubError::Failed { name: name.to_string(), file: None, message })
+            }
+            _ => Ok(None),
         }
     }
 
@@ -168,7 +177,7 @@ impl Hub {
         Ok(folder)
     }
 
-    /// Fetches one file unless it is there.
+    /// Fetches one file unless it is in the cache.
     fn file(&self, api: &Api, name: &Name, commit: &str, file: &str) -> Result<(), HubError> {
         if self.snapshot(name, commit).join(file).exists() {
             return Ok(());
@@ -196,7 +205,7 @@ impl Hub {
                 name: name.to_string(),
                 endpoint: self.endpoint.clone(),
                 status,
-                hint: "the repository is not there, or not open to everyone; check the name, or set HF_TOKEN",
+                hint: "the repository does not exist, or is not open to everyone; check the name, or set HF_TOKEN",
             },
             (Some(status @ 404), _) => HubError::Refused {
                 name: name.to_string(),
@@ -224,7 +233,7 @@ fn status(error: &ApiError) -> Option<u16> {
     }
 }
 
-/// Whether asking again may help.
+/// Whether trying again may help.
 fn may_pass(error: &ApiError) -> bool {
     match error {
         ApiError::RequestError(_) => status(error).is_none_or(|status| status >= 500 || status == 429),
@@ -237,7 +246,8 @@ fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The file of weights that a folder with these files is read from, or the index of its shards.
+/// The file that the weights of a folder are read from, or the index of their shards; `has` tells
+/// which files there are.
 fn weights(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     let layouts = LAYOUTS.iter().filter(|(config, _)| has(config));
     layouts.flat_map(|(_, files)| *files).copied().find(|file| has(file))

@@ -1,8 +1,9 @@
-//! What `weights` names, as a path on this machine: a path as it is, or `hf:owner/name[@revision]`,
-//! a repository of the Hugging Face hub that is fetched into the hub's own cache.
+//! Turns what `weights` names into a path on this machine: a path stays as it is;
+//! `hf:owner/name[@revision]`, a repository of the Hugging Face hub, is fetched into the hub's own
+//! cache.
 //!
-//! The cache is the one that `huggingface_hub` and `transformers` use, so what one has fetched
-//! serves the other. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean
+//! The cache is the one that `huggingface_hub` and `transformers` use, so what one of them has
+//! fetched serves the others. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean
 //! what they mean there.
 
 #[cfg(feature = "fetch")]
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "fetch")]
 pub use fetch::Hub;
 
-/// What the name of a repository begins with.
+/// The prefix of a repository's name.
 pub const SCHEME: &str = "hf:";
 
 /// A repository and a revision of it.
@@ -25,7 +26,7 @@ pub struct Name {
     pub revision: String,
 }
 
-/// Why a name gave no folder.
+/// Why a name could not be turned into a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
     /// Not `hf:owner/name[@revision]`.
@@ -49,19 +50,19 @@ pub enum HubError {
         /// What to do.
         hint: &'static str,
     },
-    /// The hub could not be asked, or broke off, and the cache does not help.
+    /// The hub could not be asked or the download broke off, and the cache does not have it.
     #[error("hf:{name}{}: {message}", .file.as_ref().map(|file| format!(", {file}")).unwrap_or_default())]
     Failed {
         /// Repository and revision.
         name: String,
-        /// The file that was fetched, if it came so far.
+        /// The file that was being fetched, if any.
         file: Option<String>,
         /// What went wrong, and what to do.
         message: String,
     },
     /// A repository without a CLIP checkpoint.
     #[error(
-        "hf:{name} holds no CLIP checkpoint: it needs config.json with model.safetensors or pytorch_model.bin, or \
+        "hf:{name} has no CLIP checkpoint: it needs config.json with model.safetensors or pytorch_model.bin, or \
          open_clip_config.json with open_clip_model.safetensors; it has {found}"
     )]
     NoCheckpoint {
@@ -101,16 +102,33 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// The path that `weights` means; relative ones are relative to `base`. Fetches what is on the hub,
-/// once in the life of this process.
+/// The path that `weights` names; a relative path is relative to `base`. Fetches what is on the hub,
+/// once per process.
 ///
 /// # Errors
 /// [`HubError`], for a name on the hub only.
 pub fn resolve(weights: &Path, base: &Path) -> Result<PathBuf, HubError> {
-    match weights.to_str().and_then(|text| text.strip_prefix(SCHEME)) {
+    match on_hub(weights) {
         None => Ok(base.join(weights)),
         Some(text) => fetch_once(Name::parse(text)?),
     }
+}
+
+/// As [`resolve`], but asks no hub: `None` where the hub would be asked.
+///
+/// # Errors
+/// [`HubError`] where [`resolve`] would fail without asking: a name of the wrong form, a build that
+/// does not fetch, a checkpoint that is not in the cache while `HF_HUB_OFFLINE` is set.
+pub fn resolve_locally(weights: &Path, base: &Path) -> Result<Option<PathBuf>, HubError> {
+    match on_hub(weights) {
+        None => Ok(Some(base.join(weights))),
+        Some(text) => fetched(&Name::parse(text)?),
+    }
+}
+
+/// What follows `hf:`, if `weights` is on the hub.
+fn on_hub(weights: &Path) -> Option<&str> {
+    weights.to_str()?.strip_prefix(SCHEME)
 }
 
 #[cfg(not(feature = "fetch"))]
@@ -118,19 +136,43 @@ fn fetch_once(name: Name) -> Result<PathBuf, HubError> {
     Err(HubError::NoFeature(format!("{SCHEME}{name}")))
 }
 
+#[cfg(not(feature = "fetch"))]
+fn fetched(name: &Name) -> Result<Option<PathBuf>, HubError> {
+    Err(HubError::NoFeature(format!("{SCHEME}{name}")))
+}
+
 #[cfg(feature = "fetch")]
-fn fetch_once(name: Name) -> Result<PathBuf, HubError> {
+use once::{fetch_once, fetched};
+
+#[cfg(feature = "fetch")]
+mod once {
     use std::collections::BTreeMap;
-    use std::sync::{Mutex, PoisonError};
-    // Held while fetching: stages that are built beside each other ask for the same weights.
+    use std::path::PathBuf;
+
+    use parking_lot::Mutex;
+
+    use crate::{Hub, HubError, Name};
+
+    /// What this process has fetched.
     static FETCHED: Mutex<BTreeMap<Name, PathBuf>> = Mutex::new(BTreeMap::new());
-    let mut fetched = FETCHED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(folder) = fetched.get(&name) {
-        return Ok(folder.clone());
+
+    pub fn fetch_once(name: Name) -> Result<PathBuf, HubError> {
+        // Held while fetching: stages that are built at the same time ask for the same weights.
+        let mut fetched = FETCHED.lock();
+        if let Some(folder) = fetched.get(&name) {
+            return Ok(folder.clone());
+        }
+        let folder = Hub::from_env(&name)?.fetch(&name)?;
+        fetched.insert(name, folder.clone());
+        Ok(folder)
     }
-    let folder = Hub::from_env(&name)?.fetch(&name)?;
-    fetched.insert(name, folder.clone());
-    Ok(folder)
+
+    pub fn fetched(name: &Name) -> Result<Option<PathBuf>, HubError> {
+        if let Some(folder) = FETCHED.lock().get(name) {
+            return Ok(Some(folder.clone()));
+        }
+        Hub::from_env(name)?.settled(name)
+    }
 }
 
 #[cfg(test)]
@@ -157,12 +199,16 @@ mod tests {
         let base = Path::new("/configs");
         assert_eq!(resolve(Path::new("models/a"), base).unwrap(), Path::new("/configs/models/a"));
         assert_eq!(resolve(Path::new("/models/a"), base).unwrap(), Path::new("/models/a"));
+        assert_eq!(resolve_locally(Path::new("models/a"), base).unwrap().unwrap(), Path::new("/configs/models/a"));
     }
 
     #[cfg(not(feature = "fetch"))]
     #[test]
     fn a_build_that_cannot_fetch_says_how_to_get_one_that_can() {
-        let message = resolve(Path::new("hf:openai/clip"), Path::new("/")).unwrap_err().to_string();
-        assert!(message.contains("hf:openai/clip") && message.contains("--features hub"), "{message}");
+        let name = (Path::new("hf:openai/clip"), Path::new("/"));
+        for error in [resolve(name.0, name.1).unwrap_err(), resolve_locally(name.0, name.1).unwrap_err()] {
+            let message = error.to_string();
+            assert!(message.contains("hf:openai/clip") && message.contains("--features hub"), "{message}");
+        }
     }
 }

@@ -102,6 +102,22 @@ fn without_a_network_the_cache_serves() {
 }
 
 #[test]
+fn what_needs_no_hub_is_settled_without_asking_it() {
+    let server = Server::new(&WHOLE);
+    let (branch, commit) = (Name::parse("me/clip").unwrap(), Name::parse(&format!("me/clip@{FIRST}")).unwrap());
+    assert_eq!(server.hub.settled(&branch).unwrap(), None);
+    let folder = server.fetch("me/clip").unwrap();
+    server.asked();
+    // The branch may have moved meanwhile, the commit cannot have changed.
+    assert_eq!(server.hub.settled(&branch).unwrap(), None);
+    assert_eq!(server.hub.settled(&commit).unwrap(), Some(folder.clone()));
+    let offline = Hub { offline: true, ..server.hub.clone() };
+    assert_eq!(offline.settled(&branch).unwrap(), Some(folder));
+    assert!(offline.settled(&Name::parse("me/other").unwrap()).is_err());
+    assert!(server.asked().is_empty());
+}
+
+#[test]
 fn a_download_that_breaks_off_goes_on_where_it_was() {
     let server = Server::new(&WHOLE);
     server.change(|site| site.break_off = 2);
@@ -155,5 +171,5 @@ fn tokens_are_sent_to_the_hub_alone_and_refusals_say_what_to_do() {
 fn a_repository_without_checkpoint_lists_what_it_has() {
     let server = Server::new(&[("README.md", b"x"), ("model.gguf", b"y"), ("config.json", b"{}")]);
     let message = server.fetch("me/clip").unwrap_err();
-    assert!(message.contains("holds no CLIP checkpoint") && message.contains("model.gguf"), "{message}");
+    assert!(message.contains("has no CLIP checkpoint") && message.contains("model.gguf"), "{message}");
 }

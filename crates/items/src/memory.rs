@@ -1,11 +1,12 @@
 //! How `shards` and `encode` agree on what is read and what is remembered.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pipeline_engine::{Services, StageError};
 
-use crate::sample::{Feature, Shard, ShardFault};
+use crate::sample::{Encoded, Sample, SampleId, Shard, ShardFault, Work};
 
 /// Published by `shards`: what an epoch reads. A stage that starts an epoch from
 /// a cache follows it with [`crate::order`], so that a cached epoch has the order
@@ -27,15 +28,28 @@ pub struct CachedSample {
     pub key: Arc<str>,
     /// All captions of the image.
     pub captions: Arc<[String]>,
-    /// Its feature, or the stage that gave it up and why.
-    pub outcome: Result<Feature, (Arc<str>, Arc<str>)>,
+    /// What became of it: a feature, or the stage that skipped it and why.
+    pub work: Work<Encoded>,
 }
 
-/// A cache of image features, one entry a shard.
+impl CachedSample {
+    /// What there is to remember of a sample.
+    pub fn of(sample: &Sample<Encoded>) -> Self {
+        Self { key: sample.id.key.clone(), captions: sample.captions.clone(), work: sample.work.clone() }
+    }
+
+    /// The sample again, on any edge: the `index`-th of its shard.
+    pub fn recalled<P>(self, shard: &Arc<Shard>, index: u32) -> Sample<P> {
+        let id = SampleId { shard: shard.clone(), index, key: self.key };
+        Sample { id, captions: self.captions, work: self.work.settled() }
+    }
+}
+
+/// A cache of image features, one entry per shard.
 pub trait FeatureMemory: Send + Sync {
     /// The samples of a shard in the order of the tar, with the shard's fault if
-    /// it had one; `None` when it is not cached or was made from other weights,
-    /// preprocessing or content.
+    /// it had one; `None` when the shard is not cached, or its entry was made from
+    /// other weights, preprocessing or content.
     ///
     /// # Errors
     /// When the cache cannot be read. A damaged entry is not an error: it counts as absent.
@@ -47,10 +61,10 @@ pub trait FeatureMemory: Send + Sync {
 #[derive(Clone)]
 pub struct Memory(pub Arc<dyn FeatureMemory>);
 
-/// What decides, beside a shard's bytes and the checkpoint, what its samples
-/// become: where captions are, how large a picture may be. Each stage before
-/// `encode` notes its part while it is built; the cache keeps what was made under
-/// other settings apart.
+/// The settings that, beside a shard's bytes and the checkpoint, decide what its
+/// samples become: where captions are, how large a picture may be. Each stage before
+/// `encode` notes its own while it is built; the cache keeps entries that were made
+/// under other settings apart.
 #[derive(Debug, Default)]
 pub struct Recipe(Mutex<BTreeMap<&'static str, String>>);
 
@@ -62,12 +76,12 @@ impl Recipe {
             services.publish(new.clone());
             new
         });
-        recipe.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, settings);
+        recipe.0.lock().insert(stage, settings);
     }
 
-    /// All that was noted, in words.
+    /// All that was noted, as one text. It is part of the cache's key: its form must stay.
     pub fn of(services: &Services) -> String {
         let Some(recipe) = services.get::<Self>() else { return String::new() };
-        format!("{:?}", recipe.0.lock().unwrap_or_else(PoisonError::into_inner))
+        format!("{:?}", *recipe.0.lock())
     }
 }

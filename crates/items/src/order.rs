@@ -9,8 +9,7 @@
 //!    included, in the order of the tar, and hand on what leaves;
 //! 3. after the last shard, hand on what [`pop`](ShuffleBuffer::pop) gives.
 
-use pipeline_engine::rng::{ChaCha8Rng, Draw};
-use rand::Rng;
+use pipeline_engine::rng::{ChaCha8Rng, Draw, below};
 
 use crate::memory::ShardPlan;
 
@@ -35,9 +34,9 @@ impl ShardPlan {
 }
 
 /// A reservoir: it fills up, then each item that comes takes the place of a
-/// random one, which leaves; at the end the rest leaves in random order.
+/// random one, which leaves; at the end the rest leave in random order.
 ///
-/// Which item leaves depends on the draw and on how many came, not on the items.
+/// Which item leaves depends on the draw and on how many items came, not on the items.
 ///
 /// ```
 /// # use items::order::ShuffleBuffer;
@@ -62,7 +61,7 @@ impl<T> ShuffleBuffer<T> {
         Self { capacity, rng: draw.rng(), held: Vec::new() }
     }
 
-    /// Takes an item in; gives the one that leaves for it, once the buffer is full.
+    /// Takes an item; once the buffer is full, returns the one that makes room for it.
     pub fn push(&mut self, item: T) -> Option<T> {
         if self.capacity == 0 {
             return Some(item);
@@ -75,7 +74,7 @@ impl<T> ShuffleBuffer<T> {
         Some(std::mem::replace(&mut self.held[slot], item))
     }
 
-    /// Lets a random item go; `None` when the buffer is empty.
+    /// Removes a random item; `None` when the buffer is empty.
     pub fn pop(&mut self) -> Option<T> {
         if self.held.is_empty() {
             return None;
@@ -93,12 +92,6 @@ impl<T> ShuffleBuffer<T> {
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
-}
-
-/// A uniform draw from `0..n`; `n` is not 0. By multiplication instead of
-/// rejection, so that each draw takes one number; the bias is below n / 2^64.
-fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
-    ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
 #[cfg(test)]

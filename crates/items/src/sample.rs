@@ -33,14 +33,25 @@ pub enum Work<P> {
     Todo(P),
     /// Its feature is known.
     Done(Feature),
-    /// It cannot be used: the stage that found out, and why. It travels on, so that
-    /// the cache knows it too, and is dropped where batches are made.
+    /// It cannot be used. It travels on, so that the cache remembers it too, and is
+    /// dropped where batches are made.
     Skipped {
-        /// The kind of the stage.
+        /// The kind of the stage that found out.
         stage: Arc<str>,
-        /// Why, in words.
+        /// Why, as a sentence for people.
         reason: Arc<str>,
     },
+}
+
+impl Work<Encoded> {
+    /// The same on another edge: nothing is left to do, whatever the payload there.
+    pub fn settled<P>(self) -> Work<P> {
+        match self {
+            Self::Todo(encoded) => match encoded {},
+            Self::Done(feature) => Work::Done(feature),
+            Self::Skipped { stage, reason } => Work::Skipped { stage, reason },
+        }
+    }
 }
 
 /// An image feature: D numbers, L2-normalised.
@@ -70,7 +81,7 @@ impl<P> Sample<P> {
         })
     }
 
-    /// Either does `todo` to the payload, or passes the sample on as it is.
+    /// Does `todo` to the payload; a sample that is done or skipped passes unchanged.
     pub fn map_todo<Q>(self, todo: impl FnOnce(&SampleId, P) -> Work<Q>) -> Sample<Q> {
         let Self { id, captions, work } = self;
         let work = match work {
@@ -82,31 +93,31 @@ impl<P> Sample<P> {
     }
 }
 
-/// Why a shard did not give all its samples: it is cut, or no tar. Reading it again would
-/// not help; what may be gone the next time (a server that fails) ends the run instead.
+/// Why a shard did not give all its samples: it is cut, or not a tar. Reading it again would
+/// not help; a fault that may pass (a server that fails) ends the run instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardFault {
-    /// In words.
+    /// A sentence for people.
     pub reason: String,
 }
 
 impl ShardFault {
-    /// The line of the skip ledger: the shard itself, given up by the stage that reads shards.
+    /// The line of the skip ledger: the shard itself, skipped by the stage that reads shards.
     pub fn skip(&self, shard: &Shard) -> Skip {
         let (shard, reason) = (shard.url.clone(), self.reason.clone());
         Skip { shard, key: String::new(), index: None, stage: "shards".into(), reason }
     }
 }
 
-/// The stream of samples, with a mark where a shard has given its last one.
+/// The stream of samples, with a marker after the last sample that was read of a shard.
 ///
-/// The mark is sent as soon as the shard is read; samples of it may still wait in
-/// the shuffle buffer. Who needs whole shards counts.
+/// The end-of-shard marker is sent as soon as the shard is read; some of its samples may
+/// still wait in the shuffle buffer. A stage that needs whole shards counts samples.
 #[derive(Debug, Clone)]
 pub enum Flow<P> {
     /// A sample.
     Sample(Sample<P>),
-    /// A shard is read.
+    /// A shard has been read to its end.
     ShardEnd {
         /// Which.
         shard: Arc<Shard>,
@@ -118,7 +129,7 @@ pub enum Flow<P> {
 }
 
 impl<P> Flow<P> {
-    /// Does `f` to a sample and passes a mark on.
+    /// Does `f` to a sample and passes an end-of-shard marker on.
     pub fn map<Q>(self, f: impl FnOnce(Sample<P>) -> Sample<Q>) -> Flow<Q> {
         match self {
             Self::Sample(sample) => Flow::Sample(f(sample)),
@@ -136,23 +147,23 @@ pub struct ImageBytes {
     pub bytes: Vec<u8>,
 }
 
-/// A picture as the encoder wants it: resized and cropped, RGB, 8 bits a channel,
+/// A picture as the encoder takes it: resized and cropped, RGB, 8 bits per channel,
 /// height x width x 3.
 #[derive(Debug, Clone)]
 pub struct Pixels {
     /// `height * width * 3` bytes.
     pub rgb: Vec<u8>,
-    /// Pixels a row.
+    /// Pixels per row.
     pub width: u32,
     /// Rows.
     pub height: u32,
 }
 
-/// The payload after the encoder: there is none, every sample is done or skipped.
+/// The payload after the encoder. It has no value: every sample is done or skipped.
 #[derive(Debug, Clone)]
 pub enum Encoded {}
 
-/// Memory of what stands in every sample.
+/// About how much memory an item of an edge holds.
 fn frame_bytes<P>(flow: &Flow<P>, payload: impl FnOnce(&P) -> usize) -> usize {
     let Flow::Sample(sample) = flow else { return 128 };
     let captions: usize = sample.captions.iter().map(|caption| caption.len() + 24).sum();

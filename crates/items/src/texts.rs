@@ -1,7 +1,8 @@
 //! Batches: from image features to the token ids of a training step.
 //!
-//! B is the batch size, D the width of the features, R the texts an item.
+//! B is the batch size, D the width of the features, R the number of texts per item.
 
+use std::fmt;
 use std::sync::Arc;
 
 use pipeline_engine::Item;
@@ -46,12 +47,12 @@ pub struct Batch {
 /// Stands for a neighbour that does not exist.
 pub const NO_NEIGHBOUR: u32 = u32::MAX;
 
-/// A batch and who is near to whom.
+/// A batch and the nearest neighbours of its images.
 #[derive(Debug, Clone)]
 pub struct Paired {
     /// The batch.
     pub batch: Batch,
-    /// Neighbours an item.
+    /// Neighbours per item.
     pub k: usize,
     /// B x k positions in the batch, nearest first, [`NO_NEIGHBOUR`] where there are fewer.
     pub neighbours: Vec<u32>,
@@ -68,25 +69,32 @@ pub enum Role {
     Compositional,
     /// "no A", of another image's caption, true of this image.
     Full,
-    /// The true one of twin `n`: differs from its false twin in what is negated.
+    /// The true text of pair `n`, counted from 0: it differs from the pair's false text in what is
+    /// negated.
     True(u8),
-    /// The false one of twin `n`.
+    /// The false text of pair `n`.
     False(u8),
-    /// The thing in the image that twin `n` speaks of, or nothing.
+    /// The thing in the image that pair `n` is about; empty if there is none.
     Present(u8),
-    /// The thing not in the image that twin `n` speaks of, or nothing.
+    /// The thing not in the image that pair `n` is about; empty if there is none.
     Absent(u8),
 }
 
-/// Published by the stage that makes captions, so that a loss can check while
-/// building that it gets the texts it needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TextRoles(pub Vec<Role>);
-
-/// Published by a stage that must see the steps at the start of an epoch which a resumed
-/// run has already trained on. It drops them itself; without it they are not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EveryStep;
+/// The name for people, with pairs counted from 1: `true 1`.
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, pair) = match self {
+            Self::Original => return f.write_str("caption"),
+            Self::Compositional => return f.write_str("compositional"),
+            Self::Full => return f.write_str("full negation"),
+            Self::True(pair) => ("true", pair),
+            Self::False(pair) => ("false", pair),
+            Self::Present(pair) => ("present", pair),
+            Self::Absent(pair) => ("absent", pair),
+        };
+        write!(f, "{name} {}", u16::from(*pair) + 1)
+    }
+}
 
 /// A batch and its texts.
 #[derive(Debug, Clone)]
@@ -106,9 +114,7 @@ pub struct Tokens {
     pub batch: Batch,
     /// R roles.
     pub roles: Arc<[Role]>,
-    /// B x R texts, for reports.
-    pub texts: Vec<String>,
-    /// Token ids of all texts end to end, each with its start and end token, no padding.
+    /// Token ids of the B x R texts end to end, each with its start and end token, no padding.
     pub ids: Vec<u32>,
     /// B x R lengths.
     pub lens: Vec<u32>,
@@ -138,15 +144,11 @@ impl Item for Paired {
     }
 }
 
-fn text_bytes(texts: &[String]) -> usize {
-    texts.iter().map(|text| text.len() + 24).sum()
-}
-
 impl Item for Captioned {
     const NAME: &'static str = "batches with texts";
 
     fn bytes(&self) -> usize {
-        self.batch.bytes() + text_bytes(&self.texts)
+        self.batch.bytes() + self.texts.iter().map(|text| text.len() + 24).sum::<usize>()
     }
 
     fn label(&self) -> String {
@@ -158,7 +160,7 @@ impl Item for Tokens {
     const NAME: &'static str = "batches with token ids";
 
     fn bytes(&self) -> usize {
-        self.batch.bytes() + text_bytes(&self.texts) + self.ids.len() * 4 + self.lens.len() * 4
+        self.batch.bytes() + self.ids.len() * 4 + self.lens.len() * 4
     }
 
     fn label(&self) -> String {

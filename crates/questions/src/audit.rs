@@ -1,57 +1,62 @@
-//! How true are generated captions? The generator on real batches, with its guards on and off,
-//! against what is known of the images.
+//! How true are generated captions? Negations of real batches, with guards on and off, compared with
+//! what is known of the images.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
+use benchmarks::score::Series;
+use items::Paired;
 use pipeline_engine::StageError;
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
-use stage_captions::generator::{Counts, FullSource, Generator, Negations, Rule, View};
-use stage_captions::sight::Sight;
-use stage_captions::tagger::{Noun, analyse};
-use stage_captions::templates::{Source, compositional, full};
-use stage_captions::usage::is_no_object;
+use stage_captions::counts::{Count, Counts};
+use stage_captions::guard::{Distance, Guard, Guards, Implied, OtherCaptions, People, Visual};
+use stage_captions::reading::Reader;
+use stage_captions::start::StartTower;
+use stage_captions::tagger::analyse;
 use stage_captions::wordnet::{Concept, Relation, WordNet};
-use benchmarks::score::Series;
-use items::Paired;
+use stage_captions::writer::{Negations, TngWriter};
 
 use crate::known::Known;
 
-/// Guards against false captions, and what they are called together. Guards that a [`Rule`] gains
-/// belong here too.
-#[derive(Debug, Clone, Copy)]
+/// Guards against false captions, and their name as a set. A new guard belongs here too.
+#[derive(Clone)]
 pub struct Variant {
     /// Its name in the table.
     pub name: &'static str,
-    /// What captions and WordNet keep out.
-    pub rule: Rule,
-    /// Share of the things that an image looks most like and that are kept out; 0: it is not looked at.
-    pub visual: f64,
+    /// The guards.
+    pub guards: Guards,
 }
 
-/// What is compared: no guard beside the lemma, synonym and hypernym check, each guard alone, all
-/// of them, and all of them with other distances and with other shares of the visual guard.
+/// What is compared: no guard (only the check of lemmas, synonyms and hypernyms), each guard alone,
+/// all of them, and all of them with other distances and with other shares of the visual guard.
 pub fn variants() -> Vec<Variant> {
-    let none = Rule { min_distance: None, known_captions: false, implied: false, people: false };
-    let all = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
-    let blind = |name, rule| Variant { name, rule, visual: 0.0 };
+    let variant = |name, guards| Variant { name, guards: Guards::new(guards) };
+    let captions = || -> Arc<dyn Guard> { Arc::new(OtherCaptions {}) };
+    let implied = || -> Arc<dyn Guard> { Arc::new(Implied {}) };
+    let people = || -> Arc<dyn Guard> { Arc::new(People {}) };
+    let distance = |min| -> Arc<dyn Guard> { Arc::new(Distance { min }) };
+    let visual = |share| -> Arc<dyn Guard> { Arc::new(Visual { share }) };
+    let words = || vec![captions(), implied(), people()];
+    let all = |min| [words(), vec![distance(min)]].concat();
+    let seeing = |share| [all(4), vec![visual(share)]].concat();
     vec![
-        blind("no guard", none),
-        blind("known captions", Rule { known_captions: true, ..none }),
-        blind("distance 4", Rule { min_distance: Some(4), ..none }),
-        blind("implied things", Rule { implied: true, ..none }),
-        blind("people", Rule { people: true, ..none }),
-        Variant { visual: VISUAL, ..blind("visual", none) },
-        blind("all but known captions", Rule { known_captions: false, ..all }),
-        blind("all, no distance", Rule { min_distance: None, ..all }),
-        blind("all, distance 2", Rule { min_distance: Some(2), ..all }),
-        blind("all, distance 4", all),
-        blind("all, distance 6", Rule { min_distance: Some(6), ..all }),
-        blind("all, distance 8", Rule { min_distance: Some(8), ..all }),
-        Variant { visual: 0.1, ..blind("all, visual 0.1", all) },
-        Variant { visual: 0.2, ..blind("all, visual 0.2", all) },
-        Variant { visual: 0.3, ..blind("all, visual 0.3", all) },
-        Variant { visual: 0.5, ..blind("all, visual 0.5", all) },
+        variant("no guard", Vec::new()),
+        variant("known captions", vec![captions()]),
+        variant("distance 4", vec![distance(4)]),
+        variant("implied things", vec![implied()]),
+        variant("people", vec![people()]),
+        variant("visual", vec![visual(VISUAL)]),
+        variant("all but known captions", vec![implied(), people(), distance(4)]),
+        variant("all, no distance", words()),
+        variant("all, distance 2", all(2)),
+        variant("all, distance 4", all(4)),
+        variant("all, distance 6", all(6)),
+        variant("all, distance 8", all(8)),
+        variant("all, visual 0.1", seeing(0.1)),
+        variant("all, visual 0.2", seeing(0.2)),
+        variant("all, visual 0.3", seeing(0.3)),
+        variant("all, visual 0.5", seeing(0.5)),
     ]
 }
 
@@ -143,25 +148,24 @@ pub struct Report {
 
 /// False captions that are kept to look at.
 const EXAMPLES: usize = 5;
-/// Distinct captions whose reading is kept.
+/// Distinct captions whose reading is remembered.
 const REMEMBERED: usize = 200_000;
-/// Cosine below which another image's caption may be denied; as the stage's default.
-const BELOW: f32 = 0.7;
 
-/// Runs the generator with a rule over batches.
+/// Writes negations for batches with the guards of a variant, and judges them. `start` is the text
+/// tower that the visual guard asks.
 ///
 /// # Errors
-/// When WordNet or the templates cannot be read; when `sight` fails.
+/// When WordNet or the templates cannot be read; when `start` fails.
 pub fn audit(
     variant: Variant,
     batches: &[Paired],
     truth: &Truth<'_>,
-    sight: &Sight,
+    start: &StartTower,
     seed: u64,
 ) -> Result<Report, StageError> {
     let wordnet = WordNet::embedded().map_err(|e| StageError::msg(e.to_string()))?;
-    let (compositional, full) = (compositional(Source::default())?, full(Source::default())?);
-    let generator = Generator::new(Analyser::new(wordnet, REMEMBERED), variant.rule);
+    let writer = TngWriter::usual()?;
+    let reader = Reader::new(Analyser::new(wordnet, REMEMBERED), variant.guards);
     let mut counts = Counts::default();
     // Whether it is there, and the image.
     let mut judged: Vec<(bool, usize)> = Vec::new();
@@ -172,10 +176,7 @@ pub fn audit(
     for paired in batches {
         let items = &paired.batch.items;
         let draw = |i: usize| Draw::new(seed, "audit").text(&items[i].key).number(paired.batch.step);
-        let source = FullSource::Other { below: BELOW };
-        let seen = (variant.visual > 0.0).then(|| generator.look(sight, paired, variant.visual)).transpose()?;
-        let view = View { paired, seen: seen.as_ref() };
-        let made = generator.negations(view, &compositional, &full, source, draw, &mut counts);
+        let made = writer.negations(&reader.read(paired, Some(start))?, draw, &mut counts);
         for (item, made) in items.iter().zip(&made) {
             images += 1;
             let image = truth.image(&item.key);
@@ -183,7 +184,7 @@ pub fn audit(
                 let noun = &object.noun;
                 objects.insert(noun.lemma.clone());
                 templates.insert(made.compositional_template);
-                not_things += u64::from(!is_thing(noun));
+                not_things += u64::from(!noun.is_thing());
                 let words: Vec<String> =
                     made.compositional.to_lowercase().split_whitespace().map(str::to_owned).collect();
                 for pair in words.windows(2) {
@@ -210,7 +211,7 @@ pub fn audit(
         variant: variant.name,
         false_absence: Series::hits("false_absence", variant.name, judged),
         false_full: Series::hits("false_full_negation", variant.name, judged_full),
-        with_object: (images - counts.fell_through, images),
+        with_object: (images - counts[Count::NoObject], images),
         not_things,
         distinct: (objects.len(), templates.len()),
         bigrams: (bigrams.len(), bigrams.values().sum()),
@@ -238,10 +239,6 @@ fn full_verdict(
     (!verdicts.is_empty()).then_some(if all { Verdict::There } else { Verdict::Absent })
 }
 
-fn is_thing(noun: &Noun) -> bool {
-    noun.concept.as_ref().is_some_and(|c| c.concrete) && !is_no_object(&noun.lemma)
-}
-
 /// Keys of samples about which nothing is known.
 pub fn unknown<'b>(batches: &'b [Paired], truth: &Truth<'_>) -> Vec<&'b str> {
     let keys: HashSet<&str> =
@@ -255,7 +252,6 @@ pub fn unknown<'b>(batches: &'b [Paired], truth: &Truth<'_>) -> Vec<&'b str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::path::Path;
-    use std::sync::Arc;
 
     use items::{Batch, BatchItem, TextEncoder};
 
@@ -324,25 +320,25 @@ mod tests {
     fn what_is_there_but_unsaid_makes_a_false_caption() {
         let known = known();
         let truth = Truth::new(&known);
-        let sight = Sight::new(Arc::new(Axes));
-        let report = |captions, variant| audit(variant, &[batch(captions)], &truth, &sight, 1).unwrap();
+        let start = StartTower::new(Arc::new(Axes));
+        let report = |captions, variant| audit(variant, &[batch(captions)], &truth, &start, 1).unwrap();
         let named = |name: &str| variants().into_iter().find(|v| v.name == name).unwrap();
-        let all = named("all, distance 4");
-        let blind = report([&["A dog runs"], &["A ball"]], all);
+        let all = || named("all, distance 4");
+        let blind = report([&["A dog runs"], &["A ball"]], all());
         assert_eq!((blind.false_absence.values[0], blind.examples.len()), (1.0, 2));
         assert_eq!(blind.examples[0].2, "ball");
-        let bench = report([&["A dog runs"], &["A bench"]], all);
+        let bench = report([&["A dog runs"], &["A bench"]], all());
         assert_eq!(bench.false_absence.values[0], 0.0);
         // Another caption of the image tells of the ball: the guard sees it.
         let open = named("no guard");
         let captions: [&[&str]; 2] = [&["A dog runs", "A dog and its ball"], &["A ball"]];
         assert_eq!(report(captions, open).false_absence.values[0], 1.0);
-        let guarded = report(captions, all);
-        assert_eq!((guarded.counts.fell_through, guarded.counts.rejected.known_caption), (1, 1));
+        let guarded = report(captions, all());
+        assert_eq!((guarded.counts[Count::NoObject], guarded.counts[Count::KnownCaption]), (1, 1));
         assert_eq!(guarded.not_things, 0);
         // Nothing tells of ball and dog but the pictures, which look like them.
         let seeing = report([&["A dog runs"], &["A ball"]], named("all, visual 0.5"));
-        assert_eq!((seeing.counts.fell_through, seeing.counts.rejected.looks_present), (2, 2));
+        assert_eq!((seeing.counts[Count::NoObject], seeing.counts[Count::LooksPresent]), (2, 2));
         assert!(seeing.examples.is_empty(), "{:?}", seeing.examples);
         assert_eq!(unknown(&[batch([&["A dog"], &["A cat"]])], &truth), Vec::<&str>::new());
     }

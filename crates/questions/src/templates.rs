@@ -1,6 +1,6 @@
-//! The wordings of questions and queries; none that training uses.
+//! The wordings of questions and queries; training uses none of them.
 
-use crate::words::{Thing, capitalised};
+use crate::thing::{Thing, capitalised};
 
 /// What a statement does (NegBench, arXiv 2501.09425, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn no_wording_is_one_that_training_uses() {
+    fn training_uses_none_of_these_wordings() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../stages/captions/templates");
         let mut trained: BTreeSet<Vec<String>> = BTreeSet::new();
         let mut files = 0;

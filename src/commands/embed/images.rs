@@ -1,4 +1,4 @@
-//! Pictures from files, folders and shards, one after the other.
+//! Pictures from files, folders and shards, in order.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use stage_shards::{CaptionSource, Opener, Pipes, Rules, Samples, Source, resolve};
 
-/// Where a picture is from.
+/// The source of a picture.
 #[derive(Clone, Debug)]
 pub struct Picture {
     /// The path of a file, or the key in a shard.
@@ -25,7 +25,7 @@ impl fmt::Display for Picture {
     }
 }
 
-/// What was asked for, found but not read.
+/// The pictures to embed: found, not yet read.
 #[derive(Debug)]
 pub struct Pictures(Vec<Origin>);
 
@@ -37,6 +37,9 @@ enum Origin {
 
 /// Finds what `--image` names: shards by their ending, braces, globs or scheme; folders with all
 /// pictures below them, sorted; anything else is a file.
+///
+/// # Errors
+/// A path that does not exist; a folder without pictures.
 pub fn find(paths: &[String]) -> anyhow::Result<Pictures> {
     let mut origins = Vec::new();
     for path in paths {
@@ -88,7 +91,10 @@ impl Pictures {
         self.0.is_empty()
     }
 
-    /// Reads the pictures in their order. `with` gets each, or why it cannot be read.
+    /// Reads the pictures in order. `with` gets each, or why it cannot be read.
+    ///
+    /// # Errors
+    /// A damaged shard, and the errors of `with`.
     pub fn each(
         self,
         with: &mut dyn FnMut(Picture, anyhow::Result<Vec<u8>>) -> anyhow::Result<()>,

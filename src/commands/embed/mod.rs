@@ -10,14 +10,14 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use clip::preprocess::Limits;
 use clip::{Checkpoint, Layout, TextTower, Tokenizer};
-use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
 use items::Products;
+use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
 
 use super::{Context, Failure};
 use images::Picture;
 use output::{Format, Output, Row};
 
-/// Write the features of pictures and texts, as a checkpoint sees them.
+/// Write the features that a checkpoint computes for pictures and texts.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline embed --model runs/NAME/export --text 'a dog with no ball' --text 'a dog with a ball'
@@ -33,25 +33,25 @@ pub struct Arguments {
     /// A text.
     #[arg(long, value_name = "TEXT")]
     text: Vec<String>,
-    /// A file with a text in each line; - for standard input.
+    /// A file with one text per line; - for standard input.
     #[arg(long, value_name = "FILE")]
     texts: Vec<PathBuf>,
-    /// Where to write; standard output where left away.
+    /// The file to write [default: standard output].
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// How to write [default: by the ending of --out, else jsonl].
+    /// Output format [default: by the ending of --out, else jsonl].
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Features as the projection gives them, not at length 1.
+    /// Features as the projection gives them, not scaled to length 1.
     #[arg(long)]
     raw: bool,
-    /// Leave out pictures that cannot be read, and say how many.
+    /// Skip pictures that cannot be read, and report how many.
     #[arg(long)]
     skip_bad: bool,
     /// Where to compute: auto, cpu, wgpu or cuda.
     #[arg(long, default_value = "auto")]
     device: String,
-    /// Pictures, or texts, in one forward pass.
+    /// Pictures or texts per forward pass.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=4096))]
     batch: u16,
 }
@@ -67,7 +67,7 @@ impl Arguments {
             bail!("nothing to embed: give --image, --text or --texts");
         }
         let weights = clip_hub::resolve(&self.model, Path::new(""))?;
-        // Both before any work: a mistake in the second is no news after an hour of the first.
+        // Opened before any work, so that a fault in the texts does not appear after an hour of pictures.
         let pictures = images::find(&self.image)?;
         let text_encoder = if texts.is_empty() { None } else { Some(Texts::open(&weights, &self.device)?) };
         let mut output = Output::create(self.out.as_deref(), self.format)?;
@@ -189,7 +189,7 @@ impl Texts {
         let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(config.max_position_embeddings);
         if tokenizer.vocab_size() > config.vocab_size {
             bail!(
-                "{}: the tokenizer has ids up to {}, but the text tower has {} tokens; they are not of one model",
+                "{}: the tokenizer has ids up to {}, but the text tower has {} tokens; they are from different models",
                 checkpoint.dir().display(),
                 tokenizer.vocab_size() - 1,
                 config.vocab_size

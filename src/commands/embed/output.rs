@@ -1,7 +1,6 @@
 //! Features as JSON lines, a NumPy matrix or an Arrow table.
 
-use std::fs::File;
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, IntoInnerError, Seek, SeekFrom, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,20 +9,21 @@ use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, Strin
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema};
 use clap::ValueEnum;
+use pipeline_engine::files::PartFile;
 use serde_json::json;
 
 /// How features are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A JSON object a line: image (with its shard) or text, and feature.
+    /// One JSON object per line: image (with its shard) or text, and feature.
     Jsonl,
-    /// A NumPy matrix of f32, a row each; what the rows are goes to NAME.rows.jsonl.
+    /// A NumPy matrix of f32, one row per feature; NAME.rows.jsonl says what each row is.
     Npy,
     /// An Arrow IPC file: kind, name, shard, feature.
     Arrow,
 }
 
-/// What a feature is of.
+/// The picture or text of a feature.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     /// `image` or `text`.
@@ -43,39 +43,36 @@ impl Row<'_> {
     }
 }
 
-/// What was written.
+/// A finished output.
 #[derive(Debug)]
 pub struct Written {
-    /// Numbers a feature.
+    /// Numbers per feature.
     pub dim: usize,
-    /// The file that says what the rows of a matrix are.
+    /// The file that describes the rows of a matrix.
     pub rows: Option<PathBuf>,
 }
 
-/// A file of features that is being written; it gets its name when it is whole.
+/// A file of features, open for writing. It gets its name when it is complete; if that never happens, nothing is left.
 pub struct Output {
     dim: usize,
-    place: Option<PathBuf>,
     sink: Sink,
-    parts: Parts,
-}
-
-/// Files that have no name yet; removed if they never get one.
-#[derive(Default)]
-struct Parts(Vec<PathBuf>);
-
-impl Drop for Parts {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
 
 enum Sink {
-    Lines(Box<dyn Write>),
-    Matrix { file: BufWriter<File>, rows: BufWriter<File>, count: usize },
-    Table { writer: Option<Box<FileWriter<BufWriter<File>>>>, file: Option<BufWriter<File>>, pending: Table },
+    Stdout(BufWriter<Stdout>),
+    Lines(BufWriter<PartFile>),
+    Matrix {
+        file: BufWriter<PartFile>,
+        rows: BufWriter<PartFile>,
+        rows_path: PathBuf,
+        count: usize,
+    },
+    /// The writer is made when the first batch shows how wide a feature is; until then `file` holds the file.
+    Table {
+        writer: Option<Box<FileWriter<BufWriter<PartFile>>>>,
+        file: Option<BufWriter<PartFile>>,
+        pending: Table,
+    },
 }
 
 /// Rows of one record batch.
@@ -89,11 +86,14 @@ struct Table {
 
 /// Rows of a record batch.
 const BATCH: usize = 4096;
-/// Bytes of a .npy file before its numbers: room for any number of rows.
+/// Bytes of a .npy header: enough for any number of rows.
 const NPY_HEADER: usize = 128;
 
 impl Output {
-    /// Opens the output. The format is that of the file's ending where none is given.
+    /// Opens the output. Without a format, the ending of the file decides.
+    ///
+    /// # Errors
+    /// An unknown ending; a binary format without a file; a file that cannot be written.
     pub fn create(path: Option<&Path>, format: Option<Format>) -> anyhow::Result<Self> {
         let ending = path.and_then(Path::extension).map(|ending| ending.to_string_lossy().to_lowercase());
         let format = match (format, ending.as_deref()) {
@@ -101,53 +101,47 @@ impl Output {
             (None, None | Some("jsonl" | "json")) => Format::Jsonl,
             (None, Some("npy")) => Format::Npy,
             (None, Some("arrow" | "feather" | "ipc")) => Format::Arrow,
-            (None, Some(other)) => bail!("the ending .{other} is no known format; add --format jsonl, npy or arrow"),
+            (None, Some(other)) => bail!("the ending .{other} is not known; add --format jsonl, npy or arrow"),
         };
-        let Some(path) = path else {
-            return match format {
-                Format::Jsonl => {
-                    let out = Box::new(BufWriter::new(std::io::stdout()));
-                    Ok(Self { dim: 0, place: None, sink: Sink::Lines(out), parts: Parts::default() })
-                }
-                _ => bail!("this format needs a file to write to; add --out FILE"),
-            };
-        };
-        let mut parts = Parts::default();
-        let mut create = |path: &Path| -> anyhow::Result<BufWriter<File>> {
-            let file = File::create(part(path)).with_context(|| format!("cannot write {}", path.display()))?;
-            parts.0.push(part(path));
+        let create = |path: &Path| -> anyhow::Result<BufWriter<PartFile>> {
+            let file = PartFile::create(path).with_context(|| format!("cannot write {}", path.display()))?;
             Ok(BufWriter::new(file))
         };
-        let mut file = create(path)?;
-        let sink = match format {
-            Format::Jsonl => Sink::Lines(Box::new(file)),
-            Format::Npy => {
+        let sink = match (path, format) {
+            (None, Format::Jsonl) => Sink::Stdout(BufWriter::new(std::io::stdout())),
+            (None, _) => bail!("this format needs a file to write to; add --out FILE"),
+            (Some(path), Format::Jsonl) => Sink::Lines(create(path)?),
+            (Some(path), Format::Npy) => {
+                let mut file = create(path)?;
                 file.write_all(&[0; NPY_HEADER])?;
-                Sink::Matrix { file, rows: create(&rows_path(path))?, count: 0 }
+                let rows_path = path.with_extension("rows.jsonl");
+                Sink::Matrix { file, rows: create(&rows_path)?, rows_path, count: 0 }
             }
-            Format::Arrow => Sink::Table { writer: None, file: Some(file), pending: Table::default() },
+            (Some(path), Format::Arrow) => {
+                Sink::Table { writer: None, file: Some(create(path)?), pending: Table::default() }
+            }
         };
-        Ok(Self { dim: 0, place: Some(path.to_owned()), sink, parts })
+        Ok(Self { dim: 0, sink })
     }
 
     /// Adds a feature.
+    ///
+    /// # Errors
+    /// A feature of another width than those before; what the file system reports.
     pub fn write(&mut self, row: Row<'_>, feature: Vec<f32>) -> anyhow::Result<()> {
         if self.dim == 0 {
             self.dim = feature.len();
         } else if self.dim != feature.len() {
             bail!(
-                "the towers give features of {} and {} numbers, which are no one table; embed pictures and texts apart",
+                "the towers give features of {} and {} numbers, which do not fit one table; embed pictures and texts separately",
                 self.dim,
                 feature.len()
             );
         }
         match &mut self.sink {
-            Sink::Lines(out) => {
-                let (row, feature) = (row.json().to_string(), serde_json::to_string(&feature)?);
-                // The row is an object with at least one key.
-                writeln!(out, "{},\"feature\":{feature}}}", row.trim_end_matches('}'))?;
-            }
-            Sink::Matrix { file, rows, count } => {
+            Sink::Stdout(out) => write_line(out, row, &feature)?,
+            Sink::Lines(file) => write_line(file, row, &feature)?,
+            Sink::Matrix { file, rows, count, .. } => {
                 for value in &feature {
                     file.write_all(&value.to_le_bytes())?;
                 }
@@ -194,58 +188,48 @@ impl Output {
     }
 
     /// Completes the file and gives it its name.
+    ///
+    /// # Errors
+    /// What the file system reports.
     pub fn finish(mut self) -> anyhow::Result<Written> {
-        self.write_rest()?;
-        let mut written = Written { dim: self.dim, rows: None };
-        let is_matrix = matches!(self.sink, Sink::Matrix { .. });
-        drop(self.sink);
-        let Some(place) = self.place else { return Ok(written) };
-        let named =
-            |path: &Path| std::fs::rename(part(path), path).with_context(|| format!("cannot write {}", path.display()));
-        named(&place)?;
-        if is_matrix {
-            let rows = rows_path(&place);
-            named(&rows)?;
-            written.rows = Some(rows);
-        }
-        self.parts.0.clear();
-        Ok(written)
-    }
-
-    fn write_rest(&mut self) -> anyhow::Result<()> {
         if matches!(&self.sink, Sink::Table { pending, .. } if !pending.kinds.is_empty()) {
             self.write_batch()?;
         }
-        match &mut self.sink {
-            Sink::Lines(out) => out.flush()?,
-            Sink::Matrix { file, rows, count } => {
+        let mut written = Written { dim: self.dim, rows: None };
+        match self.sink {
+            Sink::Stdout(mut out) => out.flush()?,
+            Sink::Lines(file) => commit(file)?,
+            Sink::Matrix { mut file, rows, rows_path, count } => {
                 file.seek(SeekFrom::Start(0))?;
-                file.write_all(&npy_header(*count, self.dim))?;
-                file.flush()?;
-                rows.flush()?;
+                file.write_all(&npy_header(count, self.dim))?;
+                commit(file)?;
+                commit(rows)?;
+                written.rows = Some(rows_path);
             }
-            Sink::Table { writer, .. } => {
+            Sink::Table { writer, file, .. } => {
                 if let Some(writer) = writer {
-                    writer.finish()?;
+                    commit(writer.into_inner()?)?;
+                }
+                if let Some(file) = file {
+                    commit(file)?;
                 }
             }
         }
-        Ok(())
+        Ok(written)
     }
 }
 
-/// The name of a file until it is whole.
-fn part(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+fn commit(file: BufWriter<PartFile>) -> anyhow::Result<()> {
+    file.into_inner().map_err(IntoInnerError::into_error)?.commit().context("cannot write the features")
 }
 
-fn rows_path(path: &Path) -> PathBuf {
-    path.with_extension("rows.jsonl")
+fn write_line(out: &mut impl Write, row: Row<'_>, feature: &[f32]) -> anyhow::Result<()> {
+    let (row, feature) = (row.json().to_string(), serde_json::to_string(feature)?);
+    // The row is an object with at least one key.
+    Ok(writeln!(out, "{},\"feature\":{feature}}}", row.trim_end_matches('}'))?)
 }
 
-/// The first bytes of a .npy file, version 1.0 (NumPy Enhancement Proposal 1).
+/// The header of a .npy file, version 1.0 (NumPy Enhancement Proposal 1).
 fn npy_header(rows: usize, columns: usize) -> Vec<u8> {
     let mut header = b"\x93NUMPY\x01\x00".to_vec();
     header.extend(((NPY_HEADER - 10) as u16).to_le_bytes());

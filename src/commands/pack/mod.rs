@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use pipeline_engine::{rng::Draw, write_atomically};
+use pipeline_engine::files::write_atomically;
+use pipeline_engine::rng::Draw;
 use rand::seq::SliceRandom;
 use serde_json::json;
+use thiserror::Error;
 
 use super::{Context, Failure};
-use crate::look::size;
-use crate::show;
+use crate::print;
+use crate::text::size;
 use sources::{Columns, Row};
 use writer::Shards;
 
@@ -27,23 +29,23 @@ use writer::Shards;
   pipeline pack pairs.csv --image-column file --caption-column text --out shards
   pipeline pack photos/ --out shards --seed 1
 
-The same input gives the same bytes. Rows that cannot be used are named in PREFIX-skipped.jsonl.")]
+The same input gives the same bytes. Rows that cannot be used are listed in PREFIX-skipped.jsonl.")]
 pub struct Arguments {
     /// COCO captions (.json), a table (.csv, .tsv, .jsonl), or a folder of pictures, each with a .txt beside it.
     source: PathBuf,
-    /// Folder that the shards go into.
+    /// Folder to write the shards to.
     #[arg(long, short)]
     out: PathBuf,
-    /// Folder that the paths of pictures start from; else that of the source.
+    /// Folder that the paths of pictures are relative to [default: that of the source].
     #[arg(long)]
     images: Option<PathBuf>,
-    /// Shards are called PREFIX-000000.tar and so on.
+    /// Shards are named PREFIX-000000.tar and so on.
     #[arg(long, default_value = "train")]
     prefix: String,
-    /// Most samples of a shard.
+    /// Maximum number of samples per shard.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     max_count: u64,
-    /// Most bytes of a shard: 500MB, 2G.
+    /// Maximum size of a shard: 500MB, 2G.
     #[arg(long, default_value = "500MB", value_parser = bytes)]
     max_size: u64,
     /// Column with the path of the picture.
@@ -52,10 +54,10 @@ pub struct Arguments {
     /// Column with the caption.
     #[arg(long)]
     caption_column: Option<String>,
-    /// Shuffle the samples by this seed first; else they stay in their order.
+    /// Shuffle the samples with this seed [default: keep their order].
     #[arg(long)]
     seed: Option<u64>,
-    /// Decode each picture whole, to find damaged ones now.
+    /// Decode every picture, to find damaged ones now.
     #[arg(long)]
     verify: bool,
     /// Replace shards of this prefix.
@@ -63,24 +65,47 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Lines of skipped rows that are shown.
+/// Skipped rows and reasons that are printed.
 const SHOWN: usize = 10;
-/// What the stage `shards` takes by default.
+/// The default limits of the stage `shards`, in bytes.
 const MAX_CAPTION: usize = 4096;
 const MAX_PICTURE: u64 = 64 << 20;
 
-/// `500MB`, `2G`, `4096`.
-fn bytes(text: &str) -> Result<u64, String> {
+/// Reads a number of bytes: `500MB`, `2G`, `4096`.
+fn bytes(text: &str) -> anyhow::Result<u64> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let factor: u64 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
         "" => 1,
         "k" => 1_000,
         "m" => 1_000_000,
         "g" => 1_000_000_000,
-        _ => return Err("write a number of bytes with K, M or G behind it, such as 500MB".into()),
+        _ => bail!("write a number of bytes with K, M or G after it, such as 500MB"),
     };
     let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|n| *n > 0);
-    bytes.ok_or_else(|| "write a number of bytes above 0, such as 500MB".into())
+    bytes.context("write a number of bytes above 0, such as 500MB")
+}
+
+/// Why a row cannot be packed.
+#[derive(Debug, Error)]
+enum Unusable {
+    #[error("it has no caption")]
+    NoCaption,
+    #[error("a caption of {0} bytes, more than {MAX_CAPTION}")]
+    LongCaption(usize),
+    #[error("a caption holds a NUL byte")]
+    NulByte,
+    #[error("the picture does not exist")]
+    Missing,
+    #[error("the picture cannot be read: {0}")]
+    Unreadable(std::io::Error),
+    #[error("a picture of {}, more than {}", size(*.0), size(MAX_PICTURE))]
+    LargePicture(u64),
+    #[error("it is not a JPEG, PNG or WebP picture")]
+    NotAPicture,
+    #[error("{0:?} is not supported; convert the picture to JPEG, PNG or WebP")]
+    Format(image::ImageFormat),
+    #[error("it cannot be decoded: {0}")]
+    Damaged(image::ImageError),
 }
 
 /// A row that is not packed.
@@ -93,7 +118,7 @@ struct Skipped {
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         if self.prefix.is_empty() || self.prefix.contains(['/', '\\', '*', '{', '}']) {
-            return Err(Failure::Usage(format!("--prefix {:?} is no plain name", self.prefix)));
+            return Err(Failure::Usage(format!("--prefix {:?} is not a plain name", self.prefix)));
         }
         Ok(self.pack(context.quiet)?)
     }
@@ -118,65 +143,67 @@ impl Arguments {
                     let captions = row.captions.join("\n");
                     shards.add(&key, &[(extension, &picture), ("txt", captions.as_bytes())])?;
                 }
-                Err(reason) => {
-                    skipped.push(Skipped { row: row.at.clone(), image: row.image.display().to_string(), reason })
-                }
+                Err(reason) => skipped.push(Skipped {
+                    row: row.at.clone(),
+                    image: row.image.display().to_string(),
+                    reason: reason.to_string(),
+                }),
             }
             progress.step(shards.bytes(), skipped.len());
         }
         progress.end();
         if skipped.len() == rows.len() {
-            // Nothing is written; the first rows say why.
+            // No shard was written; the first row shows why.
             let first = skipped.first().map_or(String::new(), |s| format!("{}, {}: {}", s.row, s.image, s.reason));
             bail!("none of the {} rows of {} can be packed; the first is {first}", rows.len(), self.source.display());
         }
         let packed = shards.finish()?;
-        self.write_down(&skipped)?;
-        show::say(&format!(
+        self.list(&skipped)?;
+        print::stdout(&format!(
             "{} samples in {} shards, {}: {}\n",
             packed.samples,
             packed.shards,
             size(packed.bytes),
             self.pattern(packed.shards)
         ));
-        self.tell(&skipped);
+        self.report(&skipped);
         Ok(())
     }
 
     /// The picture of a row and its extension, or why the row cannot be used.
-    fn picture(&self, row: &Row) -> Result<(Vec<u8>, &'static str), String> {
+    fn picture(&self, row: &Row) -> Result<(Vec<u8>, &'static str), Unusable> {
         if row.captions.is_empty() {
-            return Err("it has no caption".into());
+            return Err(Unusable::NoCaption);
         }
         if let Some(long) = row.captions.iter().find(|caption| caption.len() > MAX_CAPTION) {
-            return Err(format!("a caption of {} bytes, more than {MAX_CAPTION}", long.len()));
+            return Err(Unusable::LongCaption(long.len()));
         }
         if row.captions.iter().any(|caption| caption.contains('\0')) {
-            return Err("a caption holds a NUL byte".into());
+            return Err(Unusable::NulByte);
         }
         let broken = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such picture".to_owned(),
-            _ => format!("the picture cannot be read: {error}"),
+            std::io::ErrorKind::NotFound => Unusable::Missing,
+            _ => Unusable::Unreadable(error),
         };
         let length = std::fs::metadata(&row.image).map_err(broken)?.len();
         if length > MAX_PICTURE {
-            return Err(format!("a picture of {}, more than {}", size(length), size(MAX_PICTURE)));
+            return Err(Unusable::LargePicture(length));
         }
         let bytes = std::fs::read(&row.image).map_err(broken)?;
-        let format = image::guess_format(&bytes).map_err(|_| "it is no JPEG, PNG or WebP picture".to_owned())?;
+        let format = image::guess_format(&bytes).map_err(|_| Unusable::NotAPicture)?;
         let extension = match format {
             image::ImageFormat::Jpeg => "jpg",
             image::ImageFormat::Png => "png",
             image::ImageFormat::WebP => "webp",
-            other => return Err(format!("{other:?} pictures are not read here; convert it to JPEG, PNG or WebP")),
+            other => return Err(Unusable::Format(other)),
         };
         if self.verify {
-            image::load_from_memory_with_format(&bytes, format).map_err(|e| format!("it cannot be decoded: {e}"))?;
+            image::load_from_memory_with_format(&bytes, format).map_err(Unusable::Damaged)?;
         }
         Ok((bytes, extension))
     }
 
-    /// The shards as `urls` takes them.
+    /// The shards as the option `urls` takes them.
     fn pattern(&self, shards: usize) -> String {
         let name = match shards {
             1 => format!("{}-000000.tar", self.prefix),
@@ -189,7 +216,8 @@ impl Arguments {
         self.out.join(format!("{}-skipped.jsonl", self.prefix))
     }
 
-    fn write_down(&self, skipped: &[Skipped]) -> anyhow::Result<()> {
+    /// Writes the skipped rows to a file, or deletes the file if there are none.
+    fn list(&self, skipped: &[Skipped]) -> anyhow::Result<()> {
         let path = self.skipped_path();
         if skipped.is_empty() {
             if path.exists() {
@@ -202,7 +230,8 @@ impl Arguments {
         write_atomically(&path, text.as_bytes()).with_context(|| path.display().to_string())
     }
 
-    fn tell(&self, skipped: &[Skipped]) {
+    /// Prints the reasons and the first rows.
+    fn report(&self, skipped: &[Skipped]) {
         if skipped.is_empty() {
             return;
         }
@@ -210,7 +239,7 @@ impl Arguments {
         for skip in skipped {
             *reasons.entry(&skip.reason).or_default() += 1;
         }
-        eprintln!("{} rows were skipped, all named in {}:", skipped.len(), self.skipped_path().display());
+        eprintln!("{} rows were skipped, all listed in {}:", skipped.len(), self.skipped_path().display());
         for (reason, count) in reasons.iter().take(SHOWN) {
             eprintln!("  {count:>6}  {reason}");
         }
@@ -223,7 +252,7 @@ impl Arguments {
     }
 }
 
-/// A WebDataset key ends at the first dot of the file name; two samples never share one.
+/// Makes a key unique by a number at its end.
 fn unique(keys: &mut HashSet<String>, wanted: &str) -> String {
     let mut key = wanted.to_owned();
     let mut number = 2;
@@ -234,13 +263,14 @@ fn unique(keys: &mut HashSet<String>, wanted: &str) -> String {
     key
 }
 
-/// The key of a picture: its path below `root` without the extension.
+/// The key of a picture: its path below `root` without the extension. A WebDataset key ends at the first dot of the
+/// file name, so that it must not contain any.
 fn key_of(image: &Path, root: &Path) -> String {
     let below = image.strip_prefix(root).ok().or_else(|| image.file_name().map(Path::new)).unwrap_or(image);
     below.with_extension("").display().to_string().replace(['/', '\\', '.', ' '], "_")
 }
 
-/// A line on the terminal that counts.
+/// A line on the terminal that counts rows.
 struct Progress {
     total: usize,
     done: usize,
@@ -275,10 +305,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_as_people_write_them() {
-        assert_eq!(bytes("500MB"), Ok(500_000_000));
-        assert_eq!(bytes("2G"), Ok(2_000_000_000));
-        assert_eq!(bytes("4096"), Ok(4096));
+    fn sizes_with_units() {
+        for (text, size) in [("500MB", 500_000_000), ("2G", 2_000_000_000), ("4096", 4096)] {
+            assert_eq!(bytes(text).ok(), Some(size), "{text}");
+        }
         for wrong in ["", "0", "MB", "5 apples", "-1", "99999999999G"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }

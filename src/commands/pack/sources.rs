@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use pipeline_engine::did_you_mean;
 use serde::Deserialize;
 use serde_json::Value;
+use tables::Dialect;
 
 use super::key_of;
 
@@ -51,8 +52,8 @@ pub fn read(source: &Path, images: Option<&Path>, columns: &Columns<'_>) -> Resu
     let extension = source.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
     match extension.as_str() {
         "json" => coco(source, images),
-        "csv" => table(source, images, columns, b','),
-        "tsv" => table(source, images, columns, b'\t'),
+        "csv" => table(source, images, columns, Dialect::CSV),
+        "tsv" => table(source, images, columns, Dialect::TSV),
         "jsonl" | "ndjson" => lines(source, images, columns),
         _ => bail!(
             "{} is none of the sources that are known: COCO captions (.json), a table (.csv, .tsv, .jsonl), or a folder",
@@ -114,7 +115,7 @@ struct Merged {
 }
 
 impl Merged {
-    fn add(&mut self, line: u64, image: &str, captions: Vec<String>, images: &Path) {
+    fn add(&mut self, line: usize, image: &str, captions: Vec<String>, images: &Path) {
         let image = image.trim();
         if let Some(index) = self.by_image.get(image) {
             self.rows[*index].captions.extend(captions);
@@ -130,63 +131,34 @@ impl Merged {
     }
 }
 
-fn table(source: &Path, images: &Path, columns: &Columns<'_>, delimiter: u8) -> Result<Vec<Row>> {
+fn table(source: &Path, images: &Path, columns: &Columns<'_>, dialect: Dialect) -> Result<Vec<Row>> {
     let bytes = std::fs::read(source).with_context(|| source.display().to_string())?;
-    let mut records = records(&bytes, delimiter).into_iter();
-    let Some((_, names)) = records.next() else { bail!("{} is empty", source.display()) };
-    let names = names.iter().map(|name| utf8(source, 1, name)).collect::<Result<Vec<_>>>()?;
-    let known: Vec<&str> = names.iter().map(|name| name.trim_start_matches('\u{feff}').trim()).collect();
+    let mut records = tables::records(&bytes, dialect).records.into_iter();
+    let Some(header) = records.next() else { bail!("{} is empty", source.display()) };
+    let names = header.fields().map_err(|_| not_utf8(source, 1))?;
+    let known: Vec<&str> = names.iter().map(|name| name.trim()).collect();
     let image = column(source, &known, columns.image, &IMAGE, "image")?;
     let caption = column(source, &known, columns.caption, &CAPTION, "caption")?;
     let mut merged = Merged::default();
-    for (line, fields) in records {
-        let field = |place: usize| {
-            let Some(field) = fields.get(place) else {
-                bail!(
-                    "{}:{line}: {} columns, but the first line names {}",
-                    source.display(),
-                    fields.len(),
-                    known.len()
-                );
-            };
-            utf8(source, line, field)
+    for record in records {
+        let line = record.line;
+        let field = |place: usize| match record.field(place) {
+            Some(field) => field.map_err(|_| not_utf8(source, line)),
+            None => Err(anyhow!(
+                "{}:{line}: {} columns, but the first line names {}",
+                source.display(),
+                record.width(),
+                known.len()
+            )),
         };
-        let captions = one_line(&field(caption)?).into_iter().collect();
-        merged.add(line, &field(image)?, captions, images);
+        let captions = one_line(field(caption)?).into_iter().collect();
+        merged.add(line, field(image)?, captions, images);
     }
     Ok(merged.rows)
 }
 
-fn utf8(source: &Path, line: u64, field: &[u8]) -> Result<String> {
-    let text = std::str::from_utf8(field).map(str::to_owned);
-    text.map_err(|_| anyhow!("{}:{line}: this is not UTF-8; convert the file first", source.display()))
-}
-
-/// The records of a table, each with the line that it begins in.
-fn records(bytes: &[u8], delimiter: u8) -> Vec<(u64, Vec<Vec<u8>>)> {
-    // In a TSV a quote is a quote.
-    let mut reader = csv_core::ReaderBuilder::new().delimiter(delimiter).quoting(delimiter == b',').build();
-    let (mut rest, mut records) = (bytes, Vec::new());
-    let (mut text, mut text_used) = (vec![0; 1024], 0);
-    let (mut ends, mut ends_used) = (vec![0; 16], 0);
-    let mut line = reader.line();
-    loop {
-        let (result, read, written, ended) = reader.read_record(rest, &mut text[text_used..], &mut ends[ends_used..]);
-        (rest, text_used, ends_used) = (&rest[read..], text_used + written, ends_used + ended);
-        match result {
-            // The empty rest that follows tells the reader that this was all.
-            csv_core::ReadRecordResult::InputEmpty => {}
-            csv_core::ReadRecordResult::OutputFull => text.resize(text.len() * 2, 0),
-            csv_core::ReadRecordResult::OutputEndsFull => ends.resize(ends.len() * 2, 0),
-            csv_core::ReadRecordResult::Record => {
-                let starts = std::iter::once(0).chain(ends.iter().copied());
-                let fields = starts.zip(&ends[..ends_used]).map(|(start, end)| text[start..*end].to_vec());
-                records.push((line, fields.collect()));
-                (text_used, ends_used, line) = (0, 0, reader.line());
-            }
-            csv_core::ReadRecordResult::End => return records,
-        }
-    }
+fn not_utf8(source: &Path, line: usize) -> anyhow::Error {
+    anyhow!("{}:{line}: this is not UTF-8; convert the file first", source.display())
 }
 
 fn lines(source: &Path, images: &Path, columns: &Columns<'_>) -> Result<Vec<Row>> {
@@ -254,20 +226,38 @@ fn walk(folder: &Path, pictures: &mut Vec<PathBuf>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::records;
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read_text(name: &str, text: &[u8]) -> Result<Vec<Row>> {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join(name);
+        std::fs::write(&source, text).unwrap();
+        read(&source, None, &Columns { image: None, caption: None })
+    }
 
     #[test]
-    fn quotes_new_lines_and_long_fields() {
-        let long = "x".repeat(5000);
-        let text = format!("image,caption\na.jpg,\"two\nlines, \"\"quoted\"\"\"\n\nb.jpg,{long}");
-        let read: Vec<(u64, Vec<String>)> = records(text.as_bytes(), b',')
-            .into_iter()
-            .map(|(line, fields)| (line, fields.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect()))
-            .collect();
-        assert_eq!(read.len(), 3);
-        assert_eq!(read[1].1, ["a.jpg", "two\nlines, \"quoted\""]);
-        assert_eq!((read[1].0, read[2].0 >= 4), (2, true));
-        assert_eq!(read[2].1, ["b.jpg", long.as_str()]);
-        assert_eq!(records(b"a\t\"b\n", b'\t')[0].1, [b"a".to_vec(), b"\"b".to_vec()]);
+    fn rows_of_one_picture_are_merged_and_know_their_line() {
+        let text = "\u{feff}image,caption,note\na.jpg,\"two\nlines, \"\"quoted\"\"\",\n\nb.jpg,one,x\na.jpg, more ,\n";
+        let rows = read_text("t.csv", text.as_bytes()).unwrap();
+        let read: Vec<_> = rows.iter().map(|row| (row.at.as_str(), row.key.as_str(), row.captions.clone())).collect();
+        let own = |captions: &[&str]| captions.iter().map(|caption| (*caption).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            read,
+            [("line 2", "a", own(&["two lines, \"quoted\"", "more"])), ("line 5", "b", own(&["one"]))]
+        );
+        let rows = read_text("t.tsv", b"image\tcaption\na.jpg\t\"b\n").unwrap();
+        assert_eq!(rows[0].captions, ["\"b"]);
+    }
+
+    #[test]
+    fn faults_of_a_table_name_its_line() {
+        let said = |text: &[u8]| read_text("t.csv", text).map(drop).unwrap_err().to_string();
+        assert!(said(b"").contains("t.csv is empty"));
+        assert!(said(b"image,caption\na.jpg,x\nb.jpg\n").contains("t.csv:3: 1 columns, but the first line names 2"));
+        assert!(said(b"image,caption\na.jpg,\xff\n").contains("t.csv:2: this is not UTF-8"));
+        assert!(said(b"image,words\na.jpg,x\n").contains("which column is the caption"));
+        // What is in other columns does not matter.
+        assert_eq!(read_text("t.csv", b"image,caption,note\na.jpg,x,\xff\n").unwrap().len(), 1);
     }
 }

@@ -1,10 +1,10 @@
-//! Shards, whole or not there.
+//! Writes shards: a shard is complete or does not exist.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, IntoInnerError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use pipeline_engine::files::PartFile;
 use tar::{Builder, Header};
 
 /// Writes `PREFIX-000000.tar` and so on.
@@ -13,13 +13,13 @@ pub struct Shards {
     prefix: String,
     max_count: u64,
     max_size: u64,
-    /// Shards that were there before; what is not replaced is removed at the end.
+    /// Shards that existed before; those that are not replaced are deleted at the end.
     old: Vec<PathBuf>,
     open: Option<Open>,
     packed: Packed,
 }
 
-/// What was written.
+/// Totals of the finished shards.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Packed {
     pub shards: usize,
@@ -27,25 +27,24 @@ pub struct Packed {
     pub bytes: u64,
 }
 
-/// The shard that is being written, under another name.
+/// The current shard. An error before it is finished leaves no part of it.
 struct Open {
-    builder: Builder<BufWriter<File>>,
+    builder: Builder<BufWriter<PartFile>>,
     path: PathBuf,
-    beside: PathBuf,
     samples: u64,
     bytes: u64,
 }
 
-/// A tar ends with two empty blocks, filled up to ten in all by most who write it; ours has the two.
+/// Bytes of the two empty blocks at the end of a tar. Most programs write more of them; these shards have two.
 const END: u64 = 1024;
 
 impl Shards {
-    /// Makes the folder `dir`.
+    /// Creates the folder `dir`.
     ///
     /// # Errors
-    /// When there are shards of this prefix and `force` is not set.
+    /// Shards of this prefix exist and `force` is not set; what the file system reports.
     pub fn open(dir: &Path, prefix: &str, max_count: u64, max_size: u64, force: bool) -> Result<Self> {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create the folder {}", dir.display()))?;
         let mut old = Vec::new();
         for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read the folder {}", dir.display()))? {
             let path = entry.with_context(|| dir.display().to_string())?.path();
@@ -57,7 +56,7 @@ impl Shards {
         }
         old.sort();
         if let Some(first) = old.first().filter(|_| !force) {
-            bail!("{} is there already; choose another --prefix or --out, or replace it with --force", first.display());
+            bail!("{} already exists; choose another --prefix or --out, or replace it with --force", first.display());
         }
         let packed = Packed::default();
         Ok(Self { dir: dir.to_owned(), prefix: prefix.to_owned(), max_count, max_size, old, open: None, packed })
@@ -71,7 +70,7 @@ impl Shards {
     /// Adds a sample: its members by extension.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system reports.
     pub fn add(&mut self, key: &str, members: &[(&str, &[u8])]) -> Result<()> {
         let bytes: u64 = members.iter().map(|(_, bytes)| 512 + (bytes.len() as u64).next_multiple_of(512)).sum();
         let full = |open: &Open| open.samples >= self.max_count || open.bytes + bytes + END > self.max_size;
@@ -89,7 +88,7 @@ impl Shards {
             header.set_mtime(0);
             let name = format!("{key}.{extension}");
             let added = open.builder.append_data(&mut header, &name, *bytes);
-            added.with_context(|| format!("cannot write {name} to {}", open.beside.display()))?;
+            added.with_context(|| format!("cannot write {name} to {}", open.path.display()))?;
         }
         open.samples += 1;
         open.bytes += bytes;
@@ -99,23 +98,17 @@ impl Shards {
 
     fn begin(&mut self) -> Result<Open> {
         let path = self.dir.join(format!("{}-{:06}.tar", self.prefix, self.packed.shards));
-        let beside = path.with_extension(format!("tar.{}.part", std::process::id()));
-        let file = File::create(&beside).with_context(|| format!("cannot write {}", beside.display()))?;
-        Ok(Open { builder: Builder::new(BufWriter::with_capacity(1 << 20, file)), path, beside, samples: 0, bytes: 0 })
+        let file = PartFile::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Open { builder: Builder::new(BufWriter::with_capacity(1 << 20, file)), path, samples: 0, bytes: 0 })
     }
 
     fn close(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        let Open { builder, path, beside, samples, bytes } = open;
-        let written = (|| {
-            let mut writer = builder.into_inner()?;
-            writer.flush()?;
-            writer.get_ref().sync_all()?;
-            std::fs::rename(&beside, &path)
-        })();
-        if written.is_err() {
-            let _ = std::fs::remove_file(&beside);
-        }
+        let Open { builder, path, samples, bytes } = open;
+        let written = builder
+            .into_inner()
+            .and_then(|writer| writer.into_inner().map_err(IntoInnerError::into_error))
+            .and_then(PartFile::commit);
         written.with_context(|| format!("cannot write {}", path.display()))?;
         self.old.retain(|old| *old != path);
         self.packed.shards += 1;
@@ -124,24 +117,15 @@ impl Shards {
         Ok(())
     }
 
-    /// Closes the last shard, and removes what was replaced.
+    /// Finishes the last shard and deletes the old shards that were not replaced.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system reports.
     pub fn finish(mut self) -> Result<Packed> {
         self.close()?;
         for old in &self.old {
-            std::fs::remove_file(old).with_context(|| format!("cannot remove {}", old.display()))?;
+            std::fs::remove_file(old).with_context(|| format!("cannot delete {}", old.display()))?;
         }
         Ok(self.packed)
-    }
-}
-
-impl Drop for Shards {
-    /// An error half way leaves no part of a shard.
-    fn drop(&mut self) {
-        if let Some(open) = self.open.take() {
-            let _ = std::fs::remove_file(&open.beside);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! From what the stages can do alone to what they can do together.
+//! Forecasts what the stages reach together from what each reaches alone.
 
 use pipeline_engine::Alone;
 use serde::Serialize;
@@ -7,27 +7,28 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "limit", content = "stage", rename_all = "lowercase")]
 pub enum Limit {
-    /// A stage, which can do no more alone either.
+    /// A stage, which is not faster alone either.
     Stage(String),
     /// The cores, which all stages share.
     Cores,
 }
 
-/// The samples a second that stages should reach together.
+/// The rate that stages should reach together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
+    /// Samples per second.
     pub samples_per_s: f64,
     #[serde(flatten)]
     pub limit: Limit,
-    /// Samples a second at which all cores are busy; none where CPU time is not known.
+    /// Samples per second at which all cores are busy; none if CPU time is unknown.
     pub cores_per_s: Option<f64>,
-    /// The next limit after a stage: how fast it could get by changing that stage alone.
+    /// The next limit: how fast the stages could get if only the first limit was removed.
     pub next_per_s: f64,
     pub next: Option<Limit>,
 }
 
-/// No pipeline is faster than its slowest stage, nor than the cores can do the work of
-/// all its stages: what one sample costs in each, added up.
+/// A pipeline is at most as fast as its slowest stage, and as the cores can do the work of all stages: the sum of what
+/// a sample costs in each.
 pub fn forecast(stages: &[Alone], cores: usize) -> Option<Forecast> {
     let cpu: Option<f64> = stages.iter().map(Alone::cpu_a_sample).sum();
     let cores_per_s = cpu.filter(|cpu| *cpu > 0.0).map(|cpu| cores as f64 / cpu);
@@ -44,18 +45,18 @@ pub fn forecast(stages: &[Alone], cores: usize) -> Option<Forecast> {
     Some(Forecast { samples_per_s, limit, cores_per_s, next_per_s, next })
 }
 
-/// The same stages with one of them `workers` wide.
+/// The same stages with `workers` workers in one of them.
 pub fn widened(stages: &[Alone], kind: &str, workers: usize) -> Vec<Alone> {
     let mut stages = stages.to_vec();
     if let Some(stage) = stages.iter_mut().find(|stage| stage.kind == kind) {
-        // Each worker does what one did; the CPU time of a sample stays.
+        // Each worker is as fast as one was; the CPU time per sample stays.
         stage.seconds *= stage.workers as f64 / workers as f64;
         stage.workers = workers;
     }
     stages
 }
 
-/// How many workers a stage needs to be no limit any more; none where more would not help.
+/// The number of workers with which a stage is no longer the limit; none if more would not help.
 pub fn workers_for(stages: &[Alone], kind: &str, cores: usize) -> Option<usize> {
     let now = forecast(stages, cores)?;
     let stage = stages.iter().find(|stage| stage.kind == kind && now.limit == Limit::Stage(kind.to_owned()))?;
@@ -69,7 +70,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A stage that does `rate` samples a second on `cpu` cores.
+    /// A stage that does `rate` samples per second on `cpu` cores.
     fn stage(kind: &str, workers: usize, rate: f64, cpu: f64) -> Alone {
         let (items, samples_an_item) = (100, 1.0);
         let seconds = 100.0 / rate;
@@ -90,7 +91,7 @@ mod tests {
         let many = forecast(&stages, 16).unwrap();
         assert_eq!(many.limit, Limit::Stage("decode".into()));
         assert!((many.samples_per_s - 100.0).abs() < 1e-6 && (many.next_per_s - 400.0).abs() < 1e-6);
-        // 1 + 10 + 2.5 ms a sample on one core.
+        // 1 + 10 + 2.5 ms per sample on one core.
         let one = forecast(&stages, 1).unwrap();
         assert_eq!(one.limit, Limit::Cores);
         assert!((one.samples_per_s - 1.0 / 0.0135).abs() < 1e-6);

@@ -1,21 +1,22 @@
 //! `batch`: gathers image features into batches of B.
 //!
-//! Skipped samples end here. For each item one of the image's captions is drawn
-//! as T_i (TNG-CLIP, section 3): keyed by epoch and sample, so that it depends on
-//! neither the place in the batch nor on how the samples were read.
+//! Skipped samples end here. For each item one of the image's captions is drawn as T_i (TNG-CLIP,
+//! section 3). The draw is keyed by epoch and sample, so that it depends neither on the place in the
+//! batch nor on how the samples were read.
 
 use std::collections::HashMap;
 
-use pipeline_engine::{Build, Built, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
+use items::contract::EVERY_STEP;
+use items::{Batch, BatchItem, Encoded, Feature, Flow, Sample, Work};
+use pipeline_engine::{Build, Built, Fact, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
 use rand::RngExt;
-use items::{Batch, BatchItem, Encoded, EveryStep, Feature, Flow, Sample, Work};
 
 choice! {
-    /// What becomes of the samples at the end of an epoch that fill no batch.
+    /// What happens to the samples at the end of an epoch that do not fill a batch.
     pub enum Partial {
-        /// They are left out of this epoch; the next one shuffles others to the end.
+        /// This epoch skips them; the next one shuffles others to the end.
         Drop = "drop",
-        /// They are a smaller batch.
+        /// They make a smaller batch.
         Keep = "keep",
     }
 }
@@ -23,9 +24,9 @@ choice! {
 options! {
     /// Options of the stage `batch`.
     pub struct BatchOptions {
-        /// B, images a training step.
+        /// B, images per training step.
         size: usize = 128, 1..=65_536;
-        /// What becomes of the last samples of an epoch that fill no batch: "drop" or "keep".
+        /// What happens to the last samples of an epoch that do not fill a batch: "drop" or "keep".
         partial: Partial = Partial::Drop;
     }
 }
@@ -40,19 +41,25 @@ impl StageKind for BatchKind {
     type Out = Batch;
     type Options = BatchOptions;
 
-    fn build(options: BatchOptions, _build: &mut Build<'_>) -> Result<Built<Flow<Encoded>, Batch>, StageError> {
-        Ok(Built::Stage(Box::new(Batcher { options })))
+    fn build(options: BatchOptions, build: &mut Build<'_>) -> Result<Built<Flow<Encoded>, Batch>, StageError> {
+        Ok(Built::Stage(Box::new(Batcher { options, every_step: build.is_needed(&EVERY_STEP) })))
+    }
+
+    fn gives(_: &BatchOptions) -> Vec<Fact> {
+        vec![EVERY_STEP]
     }
 }
 
 struct Batcher {
     options: BatchOptions,
+    /// Whether a stage needs the steps that a resumed run has already trained on.
+    every_step: bool,
 }
 
 /// The epoch gave less than one batch.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the epoch has {samples} usable samples, fewer than batch.size = {size}: nothing would be trained. \
+    "the epoch has {samples} usable samples, fewer than batch.size = {size}, so that there is no step to train. \
      Lower batch.size, set batch.partial = \"keep\", or read more shards (skipped so far: {skipped})"
 )]
 struct NoBatch {
@@ -77,17 +84,17 @@ impl Stage<Flow<Encoded>, Batch> for Batcher {
             let feature = feature.clone();
             waiting.push((sample, feature));
             if waiting.len() == size {
-                send(pass, &mut step, &mut waiting, &mut output)?;
+                self.send(pass, &mut step, &mut waiting, &mut output)?;
             }
         }
         if step == 0 && (waiting.is_empty() || self.options.partial == Partial::Drop) {
             return Err(NoBatch { samples: waiting.len(), size, skipped: pass.ledger.count() }.into());
         }
         match self.options.partial {
-            Partial::Keep if !waiting.is_empty() => send(pass, &mut step, &mut waiting, &mut output)?,
+            Partial::Keep if !waiting.is_empty() => self.send(pass, &mut step, &mut waiting, &mut output)?,
             Partial::Drop if !waiting.is_empty() => {
                 tracing::info!(
-                    "{} samples at the end of epoch {} filled no batch and were left out",
+                    "{} samples at the end of epoch {} did not fill a batch and were skipped",
                     waiting.len(),
                     pass.epoch
                 );
@@ -98,28 +105,31 @@ impl Stage<Flow<Encoded>, Batch> for Batcher {
     }
 }
 
-/// Makes a batch of the waiting samples and sends it, unless a resumed run has
-/// trained on it already and no stage asks for it all the same.
-fn send(
-    pass: &Pass<'_>,
-    step: &mut u64,
-    waiting: &mut Vec<(Sample<Encoded>, Feature)>,
-    output: &mut Outlet<Batch>,
-) -> Result<(), StageError> {
-    let batch = make(pass, *step, waiting)?;
-    waiting.clear();
-    *step += 1;
-    if batch.step >= pass.skip_steps || pass.services.get::<EveryStep>().is_some() {
-        output.send(batch)?;
+impl Batcher {
+    /// Makes a batch of the waiting samples and sends it, unless a resumed run has already trained on
+    /// it and no stage needs such steps.
+    fn send(
+        &self,
+        pass: &Pass<'_>,
+        step: &mut u64,
+        waiting: &mut Vec<(Sample<Encoded>, Feature)>,
+        output: &mut Outlet<Batch>,
+    ) -> Result<(), StageError> {
+        let batch = make(pass, *step, waiting)?;
+        waiting.clear();
+        *step += 1;
+        if batch.step >= pass.skip_steps || self.every_step {
+            output.send(batch)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn make(pass: &Pass<'_>, step: u64, samples: &[(Sample<Encoded>, Feature)]) -> Result<Batch, StageError> {
     let dim = samples.first().map_or(0, |(_, feature)| feature.len());
     let mut features = Vec::with_capacity(samples.len() * dim);
     let mut items = Vec::with_capacity(samples.len());
-    // Some data sets repeat an image, once for each caption: the same bits, the same image.
+    // Some data sets repeat an image, once per caption: equal features mean the same image.
     let mut images: HashMap<Vec<u32>, u32> = HashMap::new();
     for (sample, feature) in samples {
         if feature.len() != dim {

@@ -1,20 +1,22 @@
-//! Makes texts from a file of captions and says how fast:
+//! Writes texts for a file of captions, and prints how fast:
 //! `cargo run --release -p stage-captions --example captions -- FILE [SHOW]`
 //!
-//! FILE holds one caption a line, five lines an image. Batches are of 128
-//! images, the neighbours random; SHOW texts are printed of the first.
+//! FILE holds one caption per line, five lines per image. Batches have 128 images, and the neighbours
+//! are random. SHOW texts of the first batch are printed.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
+use items::{Batch, BatchItem, Paired};
 use pipeline_engine::rng::Draw;
 use rand::Rng;
 use stage_captions::cache::Analyser;
-use stage_captions::generator::{Counts, FullSource, Generator, Rule};
-use stage_captions::templates::{Source, compositional, full, twins};
+use stage_captions::counts::Counts;
+use stage_captions::guard::Guards;
+use stage_captions::reading::Reader;
 use stage_captions::wordnet::WordNet;
-use items::{Batch, BatchItem, Paired};
+use stage_captions::writer::{TngWriter, TwinsWriter};
 
 const B: usize = 128;
 const DIM: usize = 256;
@@ -27,30 +29,30 @@ fn main() -> Result<(), Box<dyn Error>> {
     let images: Vec<&[String]> = captions.chunks_exact(5).collect();
     let batches: Vec<Paired> = images.chunks_exact(B).enumerate().map(batch).collect();
 
-    let rule = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
-    let generator = Generator::new(Analyser::new(WordNet::embedded()?, 100_000), rule);
-    let (compositional, full) = (compositional(Source::default())?, full(Source::default())?);
-    let source = FullSource::Other { below: 0.7 };
+    let reader = Reader::new(Analyser::new(WordNet::embedded()?, 100_000), Guards::usual());
+    let (negations, twins) = (TngWriter::usual()?, TwinsWriter::usual()?);
     for pass in ["first epoch", "second epoch"] {
         let mut counts = Counts::default();
         let start = Instant::now();
         for (n, paired) in batches.iter().enumerate() {
             let draw = |i: usize| Draw::new(1, pass).number((n * B + i) as u64);
-            let made = generator.negations(paired, &compositional, &full, source, draw, &mut counts);
+            let made = negations.negations(&reader.read(paired, None).map_err(|e| e.to_string())?, draw, &mut counts);
             if n == 0 {
                 made.iter().take(show).for_each(|m| println!("{}\n    {}", m.compositional, m.full));
             }
         }
         let time = start.elapsed();
         let per_second = (batches.len() * B * 2) as f64 / time.as_secs_f64();
-        println!("{pass}: {per_second:.0} captions a second, {:?} a batch of {B}", time / batches.len().max(1) as u32);
+        println!(
+            "{pass}: {per_second:.0} captions per second, {:?} per batch of {B}",
+            time / batches.len().max(1) as u32
+        );
         println!("{counts:?}");
     }
-    let pairs = twins(Source::default())?;
-    for (n, paired) in batches.iter().take(1).enumerate() {
-        let draw = |i: usize| Draw::new(1, "twins").number((n * B + i) as u64);
-        let made = generator.twins(paired, &pairs, 2, draw, &mut Counts::default());
-        made.iter().take(show).for_each(|pair| println!("true:  {}\nfalse: {}", pair.truth, pair.lie));
+    if let Some(paired) = batches.first() {
+        let draw = |i: usize| Draw::new(1, "twins").number(i as u64);
+        let made = twins.twins(&reader.read(paired, None).map_err(|e| e.to_string())?, draw, &mut Counts::default());
+        made.iter().take(show).for_each(|pair| println!("true:  {}\nfalse: {}", pair.true_text, pair.false_text));
     }
     Ok(())
 }

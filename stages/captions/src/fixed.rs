@@ -1,25 +1,30 @@
-//! Texts that are made once and then repeat: `mode = "fixed"`.
+//! Texts that are written once and then repeated: `mode = "fixed"`.
 //!
-//! An object depends on the batch that an image is in, and batches change with
-//! every epoch; so what is made first is kept, in memory and (for a resumed run)
-//! in the run folder. A resumed run makes the texts of its epoch again from the first
-//! step on, the same ones; those of earlier epochs stand in the file.
+//! An object depends on the batch of its image, and batches change with every epoch. So the first
+//! texts of an image are kept, in memory and, for a resumed run, in the run folder. A resumed run
+//! writes the same texts of its epoch again, from the first step on; those of earlier epochs are in
+//! the file.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::Path;
 
 use pipeline_engine::{RunDir, StageError};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "fixed-captions.jsonl";
 
-/// The texts of each image, by (shard, key).
+/// By shard and key.
+type Kept = BTreeMap<(String, String), Vec<String>>;
+
+/// The texts of each image.
 #[derive(Debug)]
 pub struct Fixed {
-    kept: BTreeMap<(String, String), Vec<String>>,
+    kept: Kept,
     limit: usize,
     dir: Option<RunDir>,
     written: usize,
-    /// Epochs that the file stands for.
+    /// Epochs whose texts the file has.
     epochs: u32,
 }
 
@@ -31,7 +36,7 @@ struct Line {
     texts: Vec<String>,
 }
 
-/// The last line: all texts of so many epochs stand above, and they have this BLAKE3 hash.
+/// The last line: the lines above are all texts of this many epochs, and have this BLAKE3 hash.
 #[derive(Serialize, Deserialize)]
 struct Seal {
     epochs: u32,
@@ -39,68 +44,56 @@ struct Seal {
 }
 
 impl Fixed {
-    /// Keeps the texts of at most `limit` images; reads what is in `dir` if the
-    /// run is resumed.
+    /// Keeps the texts of at most `limit` images, `texts` per image; reads what is in `dir` if the run
+    /// is resumed.
+    ///
+    /// # Errors
+    /// A file that cannot be read, was cut or changed, or has another number of texts per image.
     pub fn open(limit: usize, dir: Option<&RunDir>, resume: bool, texts: usize) -> Result<Self, StageError> {
-        let (mut kept, mut epochs) = (BTreeMap::new(), 0);
-        if let Some(path) = dir.map(|d| d.join(FILE)).filter(|path| resume && path.exists()) {
-            let shown = path.display();
-            let text =
-                std::fs::read_to_string(&path).map_err(|e| StageError::msg(format!("{shown}: cannot read: {e}")))?;
-            let damaged = || {
-                StageError::msg(format!(
-                    "{shown} is cut or was changed; put it back as it was, or start the run anew with --force"
-                ))
-            };
-            let lines = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
-            let seal: Seal = serde_json::from_str(&text[lines..]).map_err(|_| damaged())?;
-            let text = &text[..lines];
-            if blake3::hash(text.as_bytes()).to_hex().as_str() != seal.blake3 {
-                return Err(damaged());
-            }
-            epochs = seal.epochs;
-            for (i, line) in text.lines().enumerate() {
-                let line: Line = serde_json::from_str(line)
-                    .map_err(|e| e.to_string())
-                    .and_then(|l: Line| if l.texts.len() == texts { Ok(l) } else { Err(format!("not {texts} texts")) })
-                    .map_err(|e| {
-                        StageError::msg(format!("{shown}: line {}: {e}; was the run begun with other options?", i + 1))
-                    })?;
-                kept.insert((line.shard, line.key), line.texts);
-            }
-        }
+        let file = dir.map(|d| d.join(FILE)).filter(|path| resume && path.exists());
+        let (kept, epochs) = file.map_or_else(|| Ok((Kept::new(), 0)), |path| read(&path, texts))?;
         Ok(Self { written: kept.len(), kept, limit, dir: dir.cloned(), epochs })
     }
 
-    /// Whether the texts of all epochs before `epoch` are known.
+    /// Checks that the texts of all epochs before `epoch` are known.
+    ///
+    /// # Errors
+    /// When they are not.
     pub fn check(&self, epoch: u32) -> Result<(), StageError> {
         if self.epochs + 1 >= epoch {
             return Ok(());
         }
         let file = self.dir.as_ref().map(|dir| dir.join(FILE).display().to_string()).unwrap_or_default();
         Err(StageError::msg(format!(
-            "epoch {epoch} repeats the texts of those before, but {file} has only those of {} epochs; put it back, or \
-             start the run anew with --force",
+            "epoch {epoch} repeats the texts of the epochs before it, but {file} has only those of {} epochs; restore \
+             the file, or start the run again with --force",
             self.epochs
         )))
     }
 
-    /// What was made first for the image: `made`, unless there was something before.
+    /// The first texts of the image: `made`, unless there were some before.
+    ///
+    /// # Errors
+    /// When there are more images than are kept.
     pub fn first(&mut self, shard: &str, key: &str, made: Vec<String>) -> Result<Vec<String>, StageError> {
         let full = self.kept.len() >= self.limit;
         match self.kept.entry((shard.to_owned(), key.to_owned())) {
-            std::collections::btree_map::Entry::Occupied(before) => Ok(before.get().clone()),
-            std::collections::btree_map::Entry::Vacant(_) if full => Err(StageError::msg(format!(
-                "{shard}: {key}: mode = \"fixed\" keeps the texts of {} images and there are more; raise keep, or choose mode = \"dynamic\"",
+            Entry::Occupied(before) => Ok(before.get().clone()),
+            Entry::Vacant(_) if full => Err(StageError::msg(format!(
+                "{shard}: {key}: mode = \"fixed\" keeps the texts of {} images and there are more; raise \
+                 captions.keep, or set captions.mode = \"dynamic\"",
                 self.limit
             ))),
-            std::collections::btree_map::Entry::Vacant(place) => Ok(place.insert(made).clone()),
+            Entry::Vacant(place) => Ok(place.insert(made).clone()),
         }
     }
 
-    /// After `epoch`: writes the file if there is something new.
+    /// Writes the file after `epoch`, if there is something new.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
     pub fn save(&mut self, epoch: u32) -> Result<(), StageError> {
-        // A later epoch that is made again, after a resume from before it, brings nothing.
+        // An epoch that a resumed run does again brings nothing new.
         let news = self.written < self.kept.len() || self.epochs < epoch;
         self.epochs = self.epochs.max(epoch);
         let Some(dir) = self.dir.as_ref().filter(|_| news) else { return Ok(()) };
@@ -118,6 +111,32 @@ impl Fixed {
     }
 }
 
+/// The texts of a file, and of how many epochs they are.
+fn read(path: &Path, texts: usize) -> Result<(Kept, u32), StageError> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| StageError::msg(format!("{shown}: cannot read: {e}")))?;
+    let damaged =
+        || StageError::msg(format!("{shown} is cut or was changed; restore it, or start the run again with --force"));
+    let lines = text.trim_end().rfind('\n').map_or(0, |end| end + 1);
+    let seal: Seal = serde_json::from_str(&text[lines..]).map_err(|_| damaged())?;
+    let text = &text[..lines];
+    if blake3::hash(text.as_bytes()).to_hex().as_str() != seal.blake3 {
+        return Err(damaged());
+    }
+    let mut kept = Kept::new();
+    for (i, line) in text.lines().enumerate() {
+        let wrong = |what: String| {
+            StageError::msg(format!("{shown}: line {}: {what}; was the run started with other options?", i + 1))
+        };
+        let line: Line = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
+        if line.texts.len() != texts {
+            return Err(wrong(format!("not {texts} texts")));
+        }
+        kept.insert((line.shard, line.key), line.texts);
+    }
+    Ok((kept, seal.epochs))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -125,9 +144,8 @@ mod tests {
 
     #[test]
     fn the_first_texts_stay_also_in_a_resumed_run() {
-        let path = std::env::temp_dir().join(format!("captions-fixed-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        let dir = RunDir::open(&path, false, false).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RunDir::open(&folder.path().join("run"), false, false).unwrap();
         let text = |t: &str| vec![t.to_owned()];
         let mut fixed = Fixed::open(2, Some(&dir), false, 1).unwrap();
         assert_eq!(fixed.first("a.tar", "1", text("no dog")).unwrap(), ["no dog"]);
@@ -136,9 +154,9 @@ mod tests {
         let mut resumed = Fixed::open(2, Some(&dir), true, 1).unwrap();
         assert_eq!(resumed.first("a.tar", "1", text("no hat")).unwrap(), ["no dog"]);
         assert_eq!(resumed.first("b.tar", "1", text("no hat")).unwrap(), ["no hat"]);
-        assert!(resumed.first("b.tar", "2", text("no bus")).unwrap_err().to_string().contains("raise keep"));
+        assert!(resumed.first("b.tar", "2", text("no bus")).unwrap_err().to_string().contains("raise captions.keep"));
         assert!(Fixed::open(2, Some(&dir), true, 3).unwrap_err().to_string().contains("line 1: not 3 texts"));
-        // It says which epochs it stands for, and whether it is whole.
+        // The file says of how many epochs it has the texts, and whether it is whole.
         assert!(resumed.check(2).is_ok());
         let error = Fixed::open(2, Some(&dir), false, 1).unwrap().check(2).unwrap_err().to_string();
         assert!(error.contains("of 0 epochs") && error.contains("--force"), "{error}");
@@ -149,6 +167,5 @@ mod tests {
             let error = Fixed::open(2, Some(&dir), true, 1).unwrap_err().to_string();
             assert!(error.contains("cut or was changed"), "{error}");
         }
-        std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -1,10 +1,10 @@
-//! What words of a caption imply without saying it: "a surfer" comes with a
-//! surfboard, "a crowd" with people.
+//! What words of a caption imply without saying it: "a surfer" comes with a surfboard, "a crowd" with
+//! people.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// The table, one `word ...: thing ...` a line.
+/// The table, one `word ...: thing ...` per line.
 static TABLE: LazyLock<HashMap<&str, Vec<&str>>> = LazyLock::new(|| {
     let mut table: HashMap<&str, Vec<&str>> = HashMap::new();
     for (words, things) in lines() {
@@ -19,7 +19,7 @@ fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
     include_str!("../data/implied.txt").lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(':'))
 }
 
-/// Lemmas of the things that `word` (a lemma or a form, lower case) implies.
+/// The lemmas of the things that `word` (a lemma or a form, in lower case) implies.
 pub fn implied_by(word: &str) -> &'static [&'static str] {
     TABLE.get(word).map_or(&[], Vec::as_slice)
 }

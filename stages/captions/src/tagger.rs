@@ -1,16 +1,14 @@
 //! Which words of a caption are its nouns.
 //!
-//! A bigram tagger (Viterbi) whose lexicon is WordNet's tag counts and a list
-//! of the closed classes, and whose transitions are set by hand for the
-//! English of captions: mostly one clause, present tense, many participles.
-//! It is our own because the Rust taggers that are still maintained bring a
-//! second deep-learning stack along or have no licensed weights; a caption's
-//! nouns need neither.
+//! A bigram tagger (Viterbi). Its lexicon is WordNet's tag counts and a list of the closed classes;
+//! its transitions are set by hand for the English of captions: mostly one clause, present tense,
+//! many participles. It is our own because the Rust taggers that are still maintained need a second
+//! deep-learning stack or have no licensed weights, and a caption's nouns need neither.
+//! `docs/tagger.md` says how well it does.
 //!
-//! Nouns are read twice. [`Analysis::nouns`] are the words *tagged* as nouns:
-//! what may be taken as an object. [`Analysis::mentioned`] is every lemma that
-//! any word *could* be a form of: what counts as said. A tagging error can
-//! thus cost an object, but hardly ever makes a false caption.
+//! Nouns are read twice. [`Analysis::nouns`] are the words *tagged* as nouns: they can become an
+//! object. [`Analysis::mentioned`] is every lemma that any word *could* be a form of: it counts as
+//! said. So a tagging error can cost an object, but hardly ever makes a false caption.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -19,7 +17,7 @@ use crate::implied::implied_by;
 use crate::usage;
 use crate::wordnet::{Concept, Part, Relation, WordNet};
 
-/// Whether a noun takes "a" and which verb form goes with it.
+/// The grammatical number of a noun: whether it takes "a", and which verb form follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
     /// a dog is
@@ -30,7 +28,7 @@ pub enum Number {
     Mass,
 }
 
-/// A noun of a caption: its longest term known to WordNet, else the head noun.
+/// A noun of a caption: the longest term that WordNet knows, or the head noun.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noun {
     /// As written, in lower case: "tennis balls".
@@ -43,6 +41,13 @@ pub struct Noun {
     pub concept: Option<Concept>,
 }
 
+impl Noun {
+    /// Whether it is a thing that a photo can show and that can be missing from a photo.
+    pub fn is_thing(&self) -> bool {
+        self.concept.as_ref().is_some_and(|concept| concept.concrete) && !usage::is_no_object(&self.lemma)
+    }
+}
+
 /// What is known of one caption.
 #[derive(Clone, Debug, Default)]
 pub struct Analysis {
@@ -51,7 +56,7 @@ pub struct Analysis {
     /// Lemmas (sorted) that the words and their combinations may be forms of,
     /// as nouns or as verbs: "bikes" mentions "bike", whatever its tag.
     mentioned: Vec<String>,
-    /// What those lemmas mean that are things but not among `nouns`.
+    /// The meanings of those lemmas that are things but not among `nouns`.
     mentioned_things: Vec<Concept>,
     /// Lemmas (sorted) of things that the words imply.
     implied: Vec<String>,
@@ -59,6 +64,11 @@ pub struct Analysis {
 }
 
 impl Analysis {
+    /// The nouns that are things.
+    pub fn things(&self) -> impl Iterator<Item = &Noun> {
+        self.nouns.iter().filter(|noun| noun.is_thing())
+    }
+
     /// Whether a word of the caption may be a form of the lemma or, if `implied`
     /// counts, implies it.
     pub fn says(&self, lemma: &str, implied: bool) -> bool {
@@ -66,8 +76,8 @@ impl Analysis {
         among(&self.mentioned) || implied && among(&self.implied)
     }
 
-    /// What the caption speaks of, and whether that is certain: a word tagged as
-    /// a noun, not one that may be a noun or be implied.
+    /// What the caption names, and whether that is certain: its word is tagged as a noun. Otherwise
+    /// the word may be a noun, or implies the thing.
     pub fn concepts(&self, implied: bool) -> impl Iterator<Item = (&Concept, bool)> {
         let implied = if implied { self.implied_things.as_slice() } else { &[] };
         let nouns = self.nouns.iter().filter_map(|noun| noun.concept.as_ref());
@@ -108,7 +118,7 @@ fn split(caption: &str) -> Vec<String> {
         if start > 0 {
             words.push(",".to_owned());
         }
-        // "camera,smiles": a mark without a space still parts two words.
+        // "camera,smiles": punctuation without a space still separates two words.
         for (i, word) in piece[start..end].split([',', ';', '/', '"', '(', ')']).enumerate() {
             if i > 0 {
                 words.push(",".to_owned());
@@ -159,8 +169,8 @@ use Tag::*;
 const TAGS: [Tag; 14] =
     [Det, Adj, NounSingular, NounPlural, VerbS, VerbBase, VerbIng, VerbEd, Adv, Prep, To, Conj, Pron, Mark];
 
-/// How well the column follows the row, in tenths of a nat; last row: how a
-/// caption begins, last column: how it ends.
+/// How well the column follows the row, in tenths of a nat. The last row is the begin of a caption,
+/// the last column its end.
 #[rustfmt::skip]
 const FOLLOWS: [[i8; 15]; 15] = [
     //          Det  Adj   Ns   Np   Vs   Vb  Ing   Ed  Adv Prep   To Conj Pron Mark  end
@@ -183,8 +193,8 @@ const FOLLOWS: [[i8; 15]; 15] = [
 
 const EDGE: usize = TAGS.len();
 
-/// Words of the closed classes and the tags they can have. A word of two
-/// classes stands in both; those in [`ALSO_OPEN`] have the tags of WordNet too.
+/// Words of the closed classes and the tags they can have. A word of two classes is in both. Those in
+/// [`ALSO_OPEN`] have the tags of WordNet too.
 const CLOSED: &[(&[Tag], &str)] = &[
     (
         &[Det],
@@ -235,12 +245,12 @@ static CLOSED_TAGS: LazyLock<HashMap<&str, Vec<Tag>>> = LazyLock::new(|| {
     tags
 });
 
-/// Whether the word has none but the tags of [`CLOSED`].
+/// Whether the word has only the tags of [`CLOSED`].
 fn is_closed(word: &str) -> bool {
     CLOSED_TAGS.contains_key(word) && !ALSO_OPEN.contains(&word)
 }
 
-/// The weight of a word having each tag; never all zero.
+/// For each tag, the weight of the word having it; never all zero.
 fn weights(wordnet: &WordNet, word: &str) -> [f32; TAGS.len()] {
     let mut weights = [0.0; TAGS.len()];
     for tag in CLOSED_TAGS.get(word).into_iter().flatten() {
@@ -251,7 +261,7 @@ fn weights(wordnet: &WordNet, word: &str) -> [f32; TAGS.len()] {
     }
     open_weights(wordnet, word, &mut weights);
     if weights.iter().all(|w| *w == 0.0) {
-        // "neck-deep", "long-haired": the last part tells.
+        // "neck-deep", "long-haired": the last part decides.
         if let Some((_, last)) = word.rsplit_once('-').filter(|(_, last)| !last.is_empty()) {
             open_weights(wordnet, last, &mut weights);
             weights[Adj as usize] += weights[VerbEd as usize] + weights[VerbIng as usize] + 1.0;
@@ -264,8 +274,8 @@ fn weights(wordnet: &WordNet, word: &str) -> [f32; TAGS.len()] {
     weights
 }
 
-/// From WordNet's tag counts: how often the lemma has the part of speech,
-/// times the share of the form among the lemma's forms.
+/// Adds weights from WordNet's tag counts: how often the lemma has the part of speech, times the share
+/// of the form among the lemma's forms.
 fn open_weights(wordnet: &WordNet, word: &str, weights: &mut [f32; TAGS.len()]) {
     let mut add = |tag: Tag, count: u32, unseen: f32, share: f32| {
         weights[tag as usize] += (count as f32 + unseen) * share;
@@ -314,7 +324,7 @@ fn unknown(word: &str, weights: &mut [f32; TAGS.len()]) {
     weights[also as usize] = 0.3;
 }
 
-/// How much more likely the last word of a known term is a noun.
+/// The factor by which the last word of a known term is more likely a noun.
 const TERM: f32 = 5.0;
 
 /// The best tag of each word (Viterbi).
@@ -325,7 +335,7 @@ fn tag(wordnet: &WordNet, words: &[String]) -> Vec<Tag> {
     let follows = |from: usize, to: usize| f32::from(FOLLOWS[from][to]) / 10.0;
     for (i, word) in words.iter().enumerate() {
         let mut weights = weights(wordnet, word);
-        // "bathing suits": what ends a known term is a noun rather than a verb.
+        // "bathing suits": the end of a known term is a noun rather than a verb.
         if i > 0 && !is_closed(word) && !wordnet.lemmas(&words[i - 1..=i].join(" "), Part::Noun).is_empty() {
             weights[NounSingular as usize] *= TERM;
             weights[NounPlural as usize] *= TERM;
@@ -361,7 +371,7 @@ fn tag(wordnet: &WordNet, words: &[String]) -> Vec<Tag> {
     tags
 }
 
-/// The longest term that is looked up: "Cape buffalo", "flight of stairs".
+/// The longest term that is looked up, in words: "Cape buffalo", "flight of stairs".
 const LONGEST_TERM: usize = 4;
 
 fn nouns(wordnet: &WordNet, words: &[String], tags: &[Tag]) -> Vec<Noun> {
@@ -393,8 +403,8 @@ fn nouns(wordnet: &WordNet, words: &[String], tags: &[Tag]) -> Vec<Noun> {
     nouns
 }
 
-/// The words as one noun of WordNet: spaced, or (nouns only) written otherwise,
-/// as "skate board" is for "skateboard".
+/// The words as one noun of WordNet, with spaces or, if they are all nouns, written in another way:
+/// "skate board" for "skateboard".
 fn term(wordnet: &WordNet, words: &[String], nouns_only: bool) -> Option<(String, String)> {
     let text = words.join(" ");
     let lemma = |text: &str| wordnet.lemmas(text, Part::Noun).into_iter().next();
@@ -403,8 +413,8 @@ fn term(wordnet: &WordNet, words: &[String], nouns_only: bool) -> Option<(String
     Some((text, found))
 }
 
-/// Whether a doubtful term is a kind of what its head says: a "yellow jacket"
-/// (a wasp) or a "leatherjacket" (a fish) is no jacket, and captions mean one.
+/// Whether a doubtful term is a kind of what its head says. A "yellow jacket" (a wasp) or a
+/// "leatherjacket" (a fish) is not a jacket, and captions mean a jacket.
 fn is_a(wordnet: &WordNet, text: &str, lemma: &str, head: &str) -> bool {
     let first = text.split(' ').next().unwrap_or(text);
     let joined = !lemma.contains(' ');

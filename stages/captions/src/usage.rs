@@ -1,11 +1,10 @@
-//! How captions use words, where WordNet or its (1960s, written) corpus tells
-//! otherwise. Small lists of our own, found by reading what the most frequent
-//! nouns of photo captions were taken for.
+//! How captions use words, where WordNet and its corpus (written texts of the 1960s) differ. Small
+//! lists of our own, found by reading what the most frequent nouns of photo captions were taken for.
 
 use crate::wordnet::kind;
 
-/// Nouns that captions use in another sense than the most frequent one: the
-/// lexicographer file of the sense that is meant.
+/// Nouns that captions use in another sense than the most frequent one, with the lexicographer file
+/// of the sense that is meant.
 pub const SENSES: &[(&str, u8)] = &[
     ("baseball", kind::ARTIFACT),
     ("basketball", kind::ARTIFACT),
@@ -45,7 +44,7 @@ pub const SENSES: &[(&str, u8)] = &[
     ("volleyball", kind::ARTIFACT),
 ];
 
-/// Nouns that WordNet does not know, or not so, and the one it knows.
+/// Nouns that WordNet does not know, or not in the sense of captions, and the noun it knows.
 pub const SAME_AS: &[(&str, &str)] = &[
     ("biker", "cyclist"),
     ("hardhat", "hard hat"),
@@ -60,14 +59,14 @@ pub const SAME_AS: &[(&str, &str)] = &[
     ("windsurfer", "surfer"),
 ];
 
-/// Plurals that are words of their own ("glasses" are no glass). Other plurals
-/// are forms of their singular even where WordNet lists them ("men", "arms").
+/// Plurals that are words of their own: "glasses" are not more than one glass. Other plurals are forms
+/// of their singular even where WordNet lists them ("men", "arms").
 const PLURALS: &str = "binoculars bleachers cattle clothes earphones eyeglasses folks glasses goggles headphones \
     jeans khakis leggings overalls pajamas pants people police pyjamas scissors shorts slacks spectacles stairs suds \
     sunglasses suspenders sweats tights trunks woods";
 
-/// Singulars that take no "a" though they are filed as things; substances
-/// (water, sand) are mass nouns by their file.
+/// Singulars that do not take "a" though WordNet files them as things. Substances (water, sand) are
+/// mass nouns by their file.
 const MASS: &str = "algae apparel art attire bacon baggage beer bread broccoli butter cake cheese chicken chocolate \
     cloth clothing coffee corn debris equipment fabric food foliage footage footwear fruit furniture garbage gear \
     graffiti grass gravel greenery hay headgear jewelry lace lettuce litter luggage machinery makeup meat milk moss \
@@ -78,14 +77,14 @@ const MASS: &str = "algae apparel art attire bacon baggage beer bread broccoli b
 /// Substances that come in pieces.
 const COUNTED_SUBSTANCES: &str = "board brick bubble cloud crystal fire log pebble plank puddle rock stick stone tile";
 
-/// Concrete by WordNet, but part of every photo, of the photo itself, or too
-/// vague: to deny them says nothing or is not true.
+/// Concrete by WordNet, but part of every photo, of the photo itself, or too vague: a text that denies
+/// them says nothing or is false.
 const NO_OBJECTS: &str = "air airtime back background bottom camera closeup color corner course \
     decoration design display edge end face feather foreground front fur ground image item land light line material \
     match middle mohawk number object orange outfit part photo photograph picture piece place print red scene \
     scenery shadow shot side sky spot strip stripe structure stuff surface thing top variety view way white yellow";
 
-/// Colours: before a noun, they seldom make a term ("yellow jacket").
+/// Colours. Before a noun they seldom form a term with it, as in "yellow jacket".
 const COLOURS: &str =
     "beige black blue brown gold golden gray green grey orange pink purple red silver tan white yellow";
 
@@ -93,23 +92,23 @@ fn listed(list: &str, word: &str) -> bool {
     list.split_whitespace().any(|listed| listed == word)
 }
 
-/// A plural that is its own lemma.
+/// Whether it is a plural that is its own lemma.
 pub fn is_plural_lemma(word: &str) -> bool {
     listed(PLURALS, word)
 }
 
-/// A noun that takes no "a".
+/// Whether the noun does not take "a".
 pub fn is_mass(lemma: &str, kind: u8) -> bool {
     let word = lemma.rsplit(' ').next().unwrap_or(lemma);
     listed(MASS, word) || kind == kind::SUBSTANCE && !listed(COUNTED_SUBSTANCES, word)
 }
 
-/// A noun that never is an object, though it is a thing.
+/// Whether the noun is never an object, though it is a thing.
 pub fn is_no_object(lemma: &str) -> bool {
     listed(NO_OBJECTS, lemma.rsplit(' ').next().unwrap_or(lemma))
 }
 
-/// A colour.
+/// Whether it is a colour.
 pub fn is_colour(word: &str) -> bool {
     listed(COLOURS, word)
 }

@@ -4,13 +4,13 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use items::contract::{EVERY_STEP, START_TOWER, role};
+use items::{Batch, BatchItem, Captioned, Paired, Role, StartEncoder, TextEncoder, metric};
 use pipeline_engine::{
-    Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
-    check, options,
+    Build, Built, Config, Fact, Inlet, Need, Nothing, Outlet, Pass, Pipeline, Plan, Registry, RunDir, Stage,
+    StageError, StageKind, check, options,
 };
 use stage_captions::Captions;
-use stage_captions::stage::EpochCounts;
-use items::{Batch, BatchItem, Captioned, Paired, Role, StartEncoder, TextEncoder, TextRoles, WantsStart};
 
 const IMAGES: [&str; 6] = [
     "A dog sleeps on a rug",
@@ -23,7 +23,10 @@ const IMAGES: [&str; 6] = [
 
 options! {
     /// Options of the source.
-    pub struct NoOptions {}
+    pub struct PicturesOptions {
+        /// Whether it gives the steps that a resumed run has done.
+        every_step: bool = true => free;
+    }
 }
 
 options! {
@@ -31,12 +34,14 @@ options! {
     pub struct SinkOptions {
         /// The test's own name.
         tag: String => free;
-        /// Whether it has a model of the start.
+        /// Whether it has the text tower before training.
         model: bool = true => free;
+        /// Whether it needs the pair 2 of a true and a false text.
+        two_pairs: bool = false => free;
     }
 }
 
-/// One batch an epoch, whose neighbours are others in every epoch.
+/// One batch per epoch, whose neighbours are others in every epoch.
 struct Pictures;
 
 impl StageKind for Pictures {
@@ -44,10 +49,14 @@ impl StageKind for Pictures {
     const ABOUT: &'static str = "gives a batch";
     type In = Nothing;
     type Out = Paired;
-    type Options = NoOptions;
+    type Options = PicturesOptions;
 
-    fn build(_: NoOptions, _: &mut Build<'_>) -> Result<Built<Nothing, Paired>, StageError> {
+    fn build(_: PicturesOptions, _: &mut Build<'_>) -> Result<Built<Nothing, Paired>, StageError> {
         Ok(Built::Stage(Box::new(Self)))
+    }
+
+    fn gives(options: &PicturesOptions) -> Vec<Fact> {
+        if options.every_step { vec![EVERY_STEP] } else { Vec::new() }
     }
 }
 
@@ -76,7 +85,7 @@ impl Stage<Nothing, Paired> for Pictures {
     }
 }
 
-/// A model to which every image looks like the things that the caption of the next one names.
+/// A model for which every image resembles the things that the caption of the next one names.
 struct Before;
 
 impl TextEncoder for Before {
@@ -94,8 +103,8 @@ impl TextEncoder for Before {
     }
 }
 
-/// What every epoch of a test gave: texts, roles, objects found.
-type Seen = (String, Vec<String>, Vec<Role>, u64);
+/// What an epoch of a test gave to the sink: the test and the epoch, texts, roles.
+type Seen = (String, Vec<String>, Vec<Role>);
 static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
 
 struct Sink(String);
@@ -108,11 +117,21 @@ impl StageKind for Sink {
     type Options = SinkOptions;
 
     fn build(options: SinkOptions, build: &mut Build<'_>) -> Result<Built<Captioned, Nothing>, StageError> {
-        assert!(build.services.get::<TextRoles>().is_some(), "roles are known while stages are built");
-        if options.model && build.services.get::<WantsStart>().is_some() {
+        if build.is_needed(&START_TOWER) {
             build.services.publish(Arc::new(StartEncoder(Arc::new(Before))));
         }
         Ok(Built::Stage(Box::new(Self(options.tag))))
+    }
+
+    fn gives(options: &SinkOptions) -> Vec<Fact> {
+        if options.model { vec![START_TOWER] } else { Vec::new() }
+    }
+
+    fn needs(options: &SinkOptions) -> Vec<Need> {
+        let facts = [Role::True(1), Role::False(1)].map(role).to_vec();
+        let (by, what) = ("the sink".to_owned(), "two pairs of texts".to_owned());
+        let need = Need { by, facts, what, help: "set captions.writer = \"twins\"".to_owned() };
+        if options.two_pairs { vec![need] } else { Vec::new() }
     }
 }
 
@@ -125,82 +144,114 @@ impl Stage<Captioned, Nothing> for Sink {
             roles = captioned.roles.to_vec();
             all.extend(captioned.texts);
         }
-        assert_eq!(pass.services.get::<TextRoles>().unwrap().0, roles);
-        let counts = pass.services.get::<EpochCounts>().unwrap();
-        assert_eq!(counts.epoch, pass.epoch);
-        let found = counts.counts.first_neighbour + counts.counts.batch;
-        SEEN.lock().unwrap().push((format!("{} {}", self.0, pass.epoch), all, roles, found));
+        SEEN.lock().unwrap().push((format!("{} {}", self.0, pass.epoch), all, roles));
         Ok(())
     }
 }
 
+/// An epoch of the stage.
+#[derive(Debug)]
+struct Epoch {
+    texts: Vec<String>,
+    roles: Vec<Role>,
+    /// Images for which an object was found, as the stage's report counts them.
+    objects: u64,
+}
+
+fn registry() -> Arc<Registry> {
+    Arc::new(Registry::new().stage::<Pictures>().stage::<Captions>().stage::<Sink>())
+}
+
+/// A config with these options of the stage, and of the stages before and after it.
+fn config(tag: &str, options: &str, source: &str, sink: &str, dir: &Path) -> Config {
+    let text = format!(
+        "[run]\nseed = 5\nepochs = 2\n[[stage]]\nkind = \"pictures\"\n{source}\n[[stage]]\nkind = \"captions\"\n\
+         {options}\n[[stage]]\nkind = \"sink\"\ntag = \"{tag}\"\n{sink}\n"
+    );
+    Config::parse("test.toml", text, dir.to_owned()).unwrap()
+}
+
+/// Checks the options of the stage, and of the stages before and after it.
+fn checked(options: &str, source: &str, sink: &str, dir: &Path) -> Result<Plan, Vec<String>> {
+    let config = config("checked", options, source, sink, dir);
+    check(&config, &registry()).map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+fn faults(options: &str, source: &str, sink: &str) -> Vec<String> {
+    checked(options, source, sink, Path::new(".")).map(|_| ()).unwrap_err()
+}
+
 /// Runs the stage with these options for two epochs.
-fn run(tag: &str, options: &str, dir: &Path, resume: bool) -> Result<[Seen; 2], String> {
+fn run(tag: &str, options: &str, dir: &Path, resume: bool) -> Result<[Epoch; 2], String> {
     run_into(tag, options, "", dir, resume)
 }
 
 /// The same, with options of the sink.
-fn run_into(tag: &str, options: &str, sink: &str, dir: &Path, resume: bool) -> Result<[Seen; 2], String> {
-    let text = format!(
-        "[run]\nseed = 5\nepochs = 2\n[[stage]]\nkind = \"pictures\"\n[[stage]]\nkind = \"captions\"\n{options}\n\
-         [[stage]]\nkind = \"sink\"\ntag = \"{tag}\"\n{sink}\n"
-    );
-    let registry = Arc::new(Registry::new().stage::<Pictures>().stage::<Captions>().stage::<Sink>());
-    let config = Config::parse("test.toml", text, dir.to_owned()).map_err(|f| format!("{f:?}"))?;
+fn run_into(tag: &str, options: &str, sink: &str, dir: &Path, resume: bool) -> Result<[Epoch; 2], String> {
+    let registry = registry();
+    let config = config(tag, options, "", sink, dir);
     let plan = check(&config, &registry).map_err(|faults| format!("{faults:?}"))?;
     let folder = RunDir::open(&dir.join("run"), resume, false).map_err(|e| e.to_string())?;
     let pipeline = Pipeline::build(plan, &registry, folder, "test", resume).map_err(|e| e.to_string())?;
-    pipeline.run(&mut |_| {}).map_err(|e| e.to_string())?;
+    let summary = pipeline.run(&mut |_| {}).map_err(|e| e.to_string())?;
     let mut seen = SEEN.lock().unwrap();
     let mut epoch = |n| {
         let at = seen.iter().position(|s| s.0 == format!("{tag} {n}")).ok_or("the epoch did not run")?;
-        Ok::<_, String>(seen.remove(at))
+        let (_, texts, roles) = seen.remove(at);
+        let report = summary.stages.iter().rfind(|s| s.kind == "captions" && s.epoch == n).unwrap();
+        let note = |name| report.notes.get(name).copied().unwrap_or(0);
+        assert_eq!(note(metric::TEXTS), texts.len() as u64);
+        let objects = note(metric::OBJECT_FROM_NEAREST_NEIGHBOUR) + note(metric::OBJECT_FROM_BATCH);
+        Ok::<_, String>(Epoch { texts, roles, objects })
     };
     Ok([epoch(1)?, epoch(2)?])
 }
 
-fn fresh(tag: &str, options: &str) -> Result<[Seen; 2], String> {
+fn fresh(tag: &str, options: &str) -> Result<[Epoch; 2], String> {
     run(tag, options, tempfile::tempdir().unwrap().path(), false)
 }
 
 #[test]
 fn texts_are_new_every_epoch_and_the_same_in_every_run() {
     let [one, two] = fresh("dynamic", "").unwrap();
-    assert_eq!(one.2, [Role::Original, Role::Compositional, Role::Full]);
-    assert_ne!(one.1, two.1);
-    assert_eq!(one.3, 6, "each has an object");
+    assert_eq!(one.roles, [Role::Original, Role::Compositional, Role::Full]);
+    assert_ne!(one.texts, two.texts);
+    assert_eq!(one.objects, 6, "each has an object");
     for (i, caption) in IMAGES.iter().enumerate() {
-        assert_eq!(one.1[3 * i], *caption);
-        assert!(one.1[3 * i + 1].to_lowercase().contains(&caption.to_lowercase()));
-        assert!(!one.1[3 * i + 2].to_lowercase().contains(&caption.to_lowercase()));
+        assert_eq!(one.texts[3 * i], *caption);
+        assert!(one.texts[3 * i + 1].to_lowercase().contains(&caption.to_lowercase()));
+        assert!(!one.texts[3 * i + 2].to_lowercase().contains(&caption.to_lowercase()));
     }
     let [again, _] = fresh("dynamic again", "").unwrap();
-    assert_eq!(one.1, again.1);
+    assert_eq!(one.texts, again.texts);
 }
 
 #[test]
 fn fixed_texts_repeat_also_when_the_batch_changes_and_after_a_resume() {
     let dir = tempfile::tempdir().unwrap();
     let [one, two] = run("fixed", "mode = \"fixed\"", dir.path(), false).unwrap();
-    assert_eq!(one.1, two.1);
+    assert_eq!(one.texts, two.texts);
     let [resumed, _] = run("fixed resumed", "mode = \"fixed\"", dir.path(), true).unwrap();
-    assert_eq!(one.1, resumed.1);
-    let wrong = run("fixed other", "mode = \"fixed\"\ngenerator = \"twins\"", dir.path(), true).unwrap_err();
-    assert!(wrong.contains("stage.captions.generator was \"tng\", is \"twins\""), "{wrong}");
+    assert_eq!(one.texts, resumed.texts);
+    let wrong = run("fixed other", "mode = \"fixed\"\nwriter = \"twins\"", dir.path(), true).unwrap_err();
+    assert!(wrong.contains("stage.captions.twins.pairs was not there, is 2"), "{wrong}");
 }
 
 #[test]
-fn other_generators_give_other_roles() {
-    let [twins, _] = fresh("twins", "generator = \"twins\"\npairs = 3").unwrap();
-    assert_eq!(twins.2.len(), 7);
-    assert_eq!(twins.2[3..5], [Role::True(1), Role::False(1)]);
-    assert!((0..6).all(|i| twins.1[7 * i] == IMAGES[i] && twins.1[7 * i + 1] != twins.1[7 * i + 2]));
-    let [plain, _] = fresh("plain", "generator = \"plain\"").unwrap();
-    assert_eq!((plain.2.as_slice(), plain.1), ([Role::Original].as_slice(), IMAGES.map(str::to_owned).to_vec()));
+fn other_writers_give_other_roles() {
+    let [twins, _] = fresh("twins", "writer = \"twins\"\n[stage.twins]\npairs = 3").unwrap();
+    assert_eq!(twins.roles.len(), 7);
+    assert_eq!(twins.roles[3..5], [Role::True(1), Role::False(1)]);
+    assert!((0..6).all(|i| twins.texts[7 * i] == IMAGES[i] && twins.texts[7 * i + 1] != twins.texts[7 * i + 2]));
+    let [plain, _] = fresh("plain", "writer = \"plain\"").unwrap();
+    assert_eq!(
+        (plain.roles.as_slice(), plain.texts),
+        ([Role::Original].as_slice(), IMAGES.map(str::to_owned).to_vec())
+    );
 }
 
 #[test]
-fn what_an_image_looks_like_is_not_denied_of_it() {
+fn what_an_image_resembles_is_not_denied() {
     let denied = |texts: &[String]| -> usize {
         let names_the_next = |i: usize| {
             let mut things = IMAGES[(i + 1) % IMAGES.len()].split(' ').filter(|word| word.len() > 3);
@@ -211,28 +262,106 @@ fn what_an_image_looks_like_is_not_denied_of_it() {
     };
     // In the first epoch the neighbour of each image is the next one.
     let [blind, _] = fresh("blind", "").unwrap();
-    assert!(denied(&blind.1) > 3, "{:?}", blind.1);
+    assert!(denied(&blind.texts) > 3, "{:?}", blind.texts);
+    let visual = "guards = [\"captions\", \"implied\", \"people\", \"distance\", \"visual\"]";
     for mode in ["dynamic", "fixed"] {
-        let [one, two] = fresh(&format!("seeing {mode}"), &format!("visual_guard = 0.1\nmode = \"{mode}\"")).unwrap();
-        assert_eq!((denied(&one.1), denied(&two.1)), (0, 0), "{:?}", one.1);
-        assert_eq!(one.3, 6, "each has an object");
+        let options = format!("{visual}\nmode = \"{mode}\"\n[stage.visual]\nshare = 0.1");
+        let [one, two] = fresh(&format!("seeing {mode}"), &options).unwrap();
+        assert_eq!((denied(&one.texts), denied(&two.texts)), (0, 0), "{:?}", one.texts);
+        assert_eq!(one.objects, 6, "each has an object");
     }
-    let dir = tempfile::tempdir().unwrap();
-    let error = run_into("no model", "visual_guard = 0.2", "model = false", dir.path(), false).unwrap_err();
-    assert!(error.contains("visual_guard") && error.contains("train"), "{error}");
-    // The caption alone denies nothing.
-    let dir = tempfile::tempdir().unwrap();
-    run_into("plain", "generator = \"plain\"\nvisual_guard = 0.2", "model = false", dir.path(), false).unwrap();
+    let [nothing, _] = fresh("nothing", &format!("{visual}\n[stage.visual]\nshare = 0.0")).unwrap();
+    assert_eq!(nothing.texts, blind.texts, "a share of 0 turns nothing down");
+}
+
+#[test]
+fn check_reports_what_guards_and_modes_need_and_what_writers_give() {
+    let visual = "guards = [\"distance\", \"visual\"]";
+    let missing = faults(visual, "", "model = false");
+    assert!(
+        missing[0].contains("the guard `visual` needs the text tower before training, which no stage")
+            && missing[0].contains("remove \"visual\" from captions.guards"),
+        "{missing:?}"
+    );
+    // The caption alone denies nothing, and a share of 0 asks nothing.
+    let dir = Path::new(".");
+    assert!(checked(&format!("{visual}\nwriter = \"plain\""), "", "model = false", dir).is_ok());
+    assert!(checked(&format!("{visual}\n[stage.visual]\nshare = 0.0"), "", "model = false", dir).is_ok());
+
+    let missing = faults("mode = \"fixed\"", "every_step = false", "");
+    assert!(missing[0].contains("captions.mode = \"fixed\" needs every step"), "{missing:?}");
+    assert!(checked("", "every_step = false", "", dir).is_ok());
+
+    let missing = faults("", "", "two_pairs = true");
+    assert!(missing[0].contains("the sink needs two pairs of texts, which no stage"), "{missing:?}");
+    assert!(faults("writer = \"twins\"\n[stage.twins]\npairs = 1", "", "two_pairs = true").len() == 1);
+    assert!(checked("writer = \"twins\"", "", "two_pairs = true", dir).is_ok());
+}
+
+#[test]
+fn old_and_misplaced_keys_are_refused_with_the_line_to_write() {
+    let old = "generator = \"twins\"\ntemplates = \"mine.txt\"\nfull_below = 0.5\npairs = 3\nmin_distance = 6\n\
+               distance_rule = false\nvisual_guard = 0.2";
+    let found = faults(old, "", "");
+    for line in [
+        "`generator` of stage `captions` has another place now (write `writer = \"twins\"`)",
+        "(write it under [stage.tng] or [stage.twins], the table of the writer)",
+        "(write `full_below = 0.5` under [stage.tng])",
+        "(write `pairs = 3` under [stage.twins])",
+        "(write `min = 6` under [stage.distance])",
+        "(list \"distance\" in `guards` for true, omit it there for false)",
+        "(list \"visual\" in `guards` and write the value as `share` under [stage.visual]; for 0, omit \"visual\")",
+    ] {
+        assert!(found.iter().any(|fault| fault.contains(line)), "{line}: {found:?}");
+    }
+    assert_eq!(found.len(), 7, "{found:?}");
+    // Every old key is known.
+    let old = "templates_used = 1\nfull_templates = \"\"\nfull_templates_used = 1\nfull_source = \"mirror\"\n\
+               known_captions = true\nimplied = true\npeople = true\nbalanced = true\nthings = true";
+    let found = faults(old, "", "");
+    assert!(found.len() == 9 && found.iter().all(|fault| fault.contains("has another place now")), "{found:?}");
+
+    let found = faults("guards = [\"distence\"]\n[stage.distance]\nleast = 3", "", "");
+    assert!(found.iter().any(|fault| fault.contains("a list of \"captions\", \"implied\", \"people\"")), "{found:?}");
+    let found = faults("[stage.distance]\nminn = 3", "", "");
+    assert!(
+        found[0].contains("guard `distance` has no option `minn`") && found[0].contains("did you mean `min`?"),
+        "{found:?}"
+    );
+    let found = faults("writer = \"twin\"", "", "");
+    assert!(found[0].contains("did you mean `twins`?"), "{found:?}");
 }
 
 #[test]
 fn a_users_templates_are_used_and_their_faults_named() {
     let dir = tempfile::tempdir().unwrap();
+    let mine = "[stage.tng]\ntemplates = \"mine.txt\"\nfull_templates_used = 1";
     std::fs::write(dir.path().join("mine.txt"), "# mine\n{caption}, {object} excepted\n").unwrap();
-    let [one, _] = run("mine", "templates = \"mine.txt\"\nfull_templates_used = 1", dir.path(), false).unwrap();
-    assert!((0..6).all(|i| one.1[3 * i + 1].ends_with(" excepted")));
-    assert!((0..6).all(|i| one.1[3 * i + 2].starts_with("This is not a photo of ")));
+    let [one, _] = run("mine", mine, dir.path(), false).unwrap();
+    assert!((0..6).all(|i| one.texts[3 * i + 1].ends_with(" excepted")));
+    assert!((0..6).all(|i| one.texts[3 * i + 2].starts_with("This is not a photo of ")));
+    // They are an input: a resumed run must find the same ones.
+    let inputs = std::fs::read_to_string(dir.path().join("run/inputs.json")).unwrap();
+    let hash = blake3::hash(b"# mine\n{caption}, {object} excepted\n").to_hex();
+    assert!(inputs.contains(&format!("\"templates\": \"{hash}\"")) && !inputs.contains("full_templates"), "{inputs}");
     std::fs::write(dir.path().join("mine.txt"), "{caption} without {thing}\n").unwrap();
-    let wrong = run("wrong", "templates = \"mine.txt\"\nfull_templates_used = 1", dir.path(), true).unwrap_err();
-    assert!(wrong.contains("mine.txt: line 1: {thing} is no place"), "{wrong}");
+    let wrong = checked(mine, "", "", dir.path()).map(|_| ()).unwrap_err();
+    assert!(wrong[0].contains("mine.txt: line 1: {thing} is not a place"), "{wrong:?}");
+    // The place of the fault is the option.
+    assert!(wrong[0].starts_with("test.toml:10:"), "{wrong:?}");
+}
+
+#[test]
+fn check_reports_every_fault_of_template_files_at_once() {
+    let found = faults("[stage.tng]\ntemplates = \"none.txt\"\nfull_templates_used = 40", "", "");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("none.txt: cannot read templates") && found[0].starts_with("test.toml:10:"), "{found:?}");
+    assert!(found[1].contains("holds 18 templates, 40 should be used") && found[1].contains("choose 1 to 18"));
+    assert!(found[1].starts_with("test.toml:11:"), "{found:?}");
+    let found = faults("writer = \"twins\"\n[stage.twins]\ntemplates_used = 1", "", "");
+    assert!(found[0].contains("stands more often on the"), "{found:?}");
+    // The table of a writer that is not chosen is not looked at.
+    let other = "writer = \"plain\"\n[stage.tng]\ntemplates = \"none.txt\"";
+    let plan = checked(other, "", "", Path::new(".")).unwrap();
+    assert!(plan.notes()[0].to_string().contains("[stage.tng] has no effect"), "{:?}", plan.notes());
 }

@@ -1,18 +1,17 @@
 //! The stage `decode`: image files to pictures of the encoder's input size.
 //!
-//! The preprocessing is that of the model ([`Preprocess`]), so it needs `[model]`.
-//! Samples whose feature is known, skipped samples and marks pass through.
+//! The preprocessing is that of the model ([`Preprocess`]), so the stage needs `[model]`.
+//! Samples whose feature is known, skipped samples and end-of-shard markers pass through.
 
-use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, choice, options};
-use items::{Flow, ImageBytes, ModelOptions, Pixels, Recipe, SampleId, Work};
-
-use clip::Checkpoint;
 use clip::preprocess::{DecodeError, Limits, Preprocess};
+use items::{Flow, ImageBytes, Pixels, Recipe, SampleId, Work};
+use model::Model;
+use pipeline_engine::{Build, Built, Look, Map, Pass, StageError, StageKind, Worker, choice, options};
 
 choice! {
     /// What to do with a picture that cannot be decoded.
     pub enum OnError {
-        /// Leave it out and write it down.
+        /// Skip it and write it to the skip ledger.
         Skip = "skip",
         /// End the run.
         Stop = "stop",
@@ -24,10 +23,10 @@ options! {
     pub struct DecodeOptions {
         /// Threads that decode.
         workers: usize = 2, 1..=256 => free;
-        /// Most pixels of a picture, by its header; a larger one cannot be decoded.
+        /// The most pixels of a picture, by its header; a larger one is not decoded.
         max_pixels: u64 = Limits::default().max_pixels, 1..=4_294_967_295u64;
-        /// What to do with a picture that cannot be decoded: leave it out and write
-        /// it down (skip), or end the run (stop).
+        /// What to do with a picture that cannot be decoded: skip it and write it to the
+        /// skip ledger (skip), or end the run (stop).
         on_error: OnError = OnError::Skip;
     }
 }
@@ -44,11 +43,16 @@ impl StageKind for Decode {
     type Out = Flow<Pixels>;
     type Options = DecodeOptions;
 
+    fn verify(_: &DecodeOptions, look: &mut Look<'_>) {
+        if let Some(model) = Model::seen(look)
+            && let Err(error) = model.preprocess()
+        {
+            look.fault("", error.to_string(), "");
+        }
+    }
+
     fn build(options: DecodeOptions, build: &mut Build<'_>) -> Result<Built<Self::In, Self::Out>, StageError> {
-        let model = build.section::<ModelOptions>("model")?;
-        let checkpoint = Checkpoint::open(clip_hub::resolve(&model.weights, build.base)?)?;
-        let vision = checkpoint.config().vision.as_ref();
-        let preprocess = Preprocess::open(checkpoint.dir(), vision.map(|vision| vision.image_size as u32))?;
+        let preprocess = Model::of(build)?.preprocess()?;
         let limits = Limits { max_pixels: options.max_pixels };
         Recipe::note(
             build.services,
@@ -62,9 +66,7 @@ impl StageKind for Decode {
 
 /// A picture that cannot be decoded, where that ends the run.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "shard `{shard}`, sample `{key}`: {reason}; mend it, or set on_error = \"skip\" to go on without such pictures"
-)]
+#[error("shard `{shard}`, sample `{key}`: {reason}; fix it, or set on_error = \"skip\" to go on without such pictures")]
 struct Undecodable {
     shard: String,
     key: String,
@@ -142,7 +144,7 @@ mod tests {
     }
 
     fn work(flow: Flow<Pixels>) -> Work<Pixels> {
-        let Flow::Sample(sample) = flow else { panic!("a mark") };
+        let Flow::Sample(sample) = flow else { panic!("the end of a shard") };
         assert_eq!((&*sample.id.key, sample.id.index, &*sample.captions), ("dog", 3, ["a dog".to_owned()].as_slice()));
         sample.work
     }

@@ -1,16 +1,16 @@
-//! Gathers the samples of a shard, which the shuffle buffer mixes with others.
+//! Gathers the samples of each shard, which the shuffle buffer mixes with those of others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use features::{Entry, FeatureCache, sample_bytes};
-use items::{CachedSample, Encoded, Flow, Sample, Shard, ShardFault, Work};
+use items::{CachedSample, Encoded, Flow, Shard, ShardFault};
 
-/// Bytes of samples that may wait for their shards to be whole.
+/// Bytes of samples that may wait for the rest of their shards.
 pub(crate) const HELD_BYTES: usize = 1 << 30;
 
 /// Writes the cache entry of each shard as soon as all its samples have come.
-/// What is unfinished when the epoch ends early is not written.
+/// Shards that are unfinished when the epoch ends early are not written.
 pub(crate) struct Gather<'a> {
     cache: &'a FeatureCache,
     /// By the shard's number.
@@ -22,13 +22,13 @@ pub(crate) struct Gather<'a> {
 
 struct Open {
     shard: Arc<Shard>,
-    /// By the sample's place in the shard.
+    /// By the sample's index in the shard.
     samples: BTreeMap<u32, CachedSample>,
-    /// Bytes of these.
+    /// Bytes of `samples`.
     bytes: usize,
-    /// It had more than there is room for: it will not be cached.
+    /// It has more samples than there is room for, and will not be cached.
     given_up: bool,
-    /// How many samples there are, and the shard's fault, once its end has come.
+    /// How many samples there are, and the shard's fault, once its end-of-shard marker has come.
     end: Option<(u32, Option<ShardFault>)>,
 }
 
@@ -38,7 +38,7 @@ impl<'a> Gather<'a> {
         Self { cache, open: BTreeMap::new(), bytes: 0, limit }
     }
 
-    /// Notes what passes.
+    /// Notes an item that passes.
     pub fn note(&mut self, flow: &Flow<Encoded>) {
         let shard = match flow {
             Flow::Sample(sample) => &sample.id.shard,
@@ -54,7 +54,7 @@ impl<'a> Gather<'a> {
         match flow {
             Flow::Sample(_) if open.given_up => {}
             Flow::Sample(sample) => {
-                let remembered = remembered(sample);
+                let remembered = CachedSample::of(sample);
                 let bytes = sample_bytes(&remembered);
                 open.samples.insert(sample.id.index, remembered);
                 open.bytes += bytes;
@@ -76,7 +76,7 @@ impl<'a> Gather<'a> {
         }
     }
 
-    /// Lets go of the samples of the largest shard: the run is right without its entry, but
+    /// Drops the samples of the largest shard: the run is correct without its entry, but its memory
     /// must not grow with the size of a shard.
     fn give_up(&mut self) {
         let Some(open) = self.open.values_mut().max_by_key(|open| open.bytes) else { return };
@@ -88,13 +88,4 @@ impl<'a> Gather<'a> {
         self.bytes -= open.bytes;
         (open.samples, open.bytes, open.given_up) = (BTreeMap::new(), 0, true);
     }
-}
-
-fn remembered(sample: &Sample<Encoded>) -> CachedSample {
-    let outcome = match &sample.work {
-        Work::Done(feature) => Ok(feature.clone()),
-        Work::Skipped { stage, reason } => Err((stage.clone(), reason.clone())),
-        Work::Todo(encoded) => match *encoded {},
-    };
-    CachedSample { key: sample.id.key.clone(), captions: sample.captions.clone(), outcome }
 }

@@ -3,21 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use pipeline_engine::{
-    Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
-    check, options,
-};
 use features::FeatureCache;
 use items::{
-    CachedSample, Encoded, Flow, Memory, ModelOptions, Pixels, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan,
-    Work,
+    CachedSample, Encoded, Flow, Memory, Pixels, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan, Work,
+};
+use model::ModelOptions;
+use parking_lot::Mutex;
+use pipeline_engine::{
+    Build, Built, Chosen, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError,
+    StageKind, check, options,
 };
 
-use crate::encoder::{EncodeError, Encoder};
+use crate::chunks::Chunk;
+use crate::encoder::{EncodeError, Encoder, EncoderKind, digest, fingerprint};
 use crate::gather::Gather;
-use crate::stage::{Encode, EncodeStage, Source, open_cache};
+use crate::stage::{Encode, EncodeStage, Open, open_cache};
 use crate::{OnnxEncoder, VitEncoder};
 
 /// What each run saw and did, by its folder.
@@ -25,7 +27,7 @@ static SEEN: Mutex<BTreeMap<String, Seen>> = Mutex::new(BTreeMap::new());
 
 #[derive(Default, Debug, Clone, PartialEq)]
 struct Seen {
-    /// `epoch|shard|index|key|captions|feature or reason`; marks as `epoch|shard|END n fault`.
+    /// `epoch|shard|index|key|captions|feature or reason`; the end of a shard as `epoch|shard|END n fault`.
     lines: Vec<String>,
     /// Epochs in which pictures were read.
     read: Vec<u32>,
@@ -34,7 +36,7 @@ struct Seen {
 }
 
 fn note(run: &str, what: impl FnOnce(&mut Seen)) {
-    what(SEEN.lock().unwrap().entry(run.to_owned()).or_default());
+    what(SEEN.lock().entry(run.to_owned()).or_default());
 }
 
 /// Run folders are unique, names are not.
@@ -120,12 +122,9 @@ impl Stage<Nothing, Flow<Pixels>> for Pictures {
             let count = samples.len() as u32;
             if let Some((known, _)) = memory.as_ref().and_then(|memory| memory.0.recall(shard).unwrap()) {
                 assert_eq!(known.len(), samples.len());
-                for (sample, CachedSample { key, captions, outcome }) in samples.iter_mut().zip(known) {
+                for (sample, CachedSample { key, captions, work }) in samples.iter_mut().zip(known) {
                     assert_eq!((&sample.id.key, &sample.captions), (&key, &captions));
-                    sample.work = match outcome {
-                        Ok(feature) => Work::Done(feature),
-                        Err((stage, reason)) => Work::Skipped { stage, reason },
-                    };
+                    sample.work = work.settled();
                 }
             }
             for sample in samples {
@@ -175,19 +174,12 @@ impl StageKind for Fake {
 
     fn build(options: FakeOptions, build: &mut Build<'_>) -> Result<Built<Self::In, Self::Out>, StageError> {
         let (run, chunk) = (run_of(build), options.chunk);
-        let open: Box<dyn Fn() -> _ + Send> =
-            Box::new(move || Ok(Box::new(Fake { chunk, run: run.clone() }) as Box<dyn Encoder>));
-        let source = Source {
-            workers: options.workers,
-            fingerprint: options.weights,
-            preprocess: clip::Preprocess::openai(16),
-            open,
-        };
+        let open: Open = Box::new(move || Ok(Box::new(Fake { chunk, run: run.clone() })));
         let cache = match &options.cache {
-            Some(dir) => Some(open_cache(&build.path(dir), &source.fingerprint, options.held, build)?),
+            Some(dir) => Some(open_cache(&build.path(dir), &options.weights, options.held, build)?),
             None => None,
         };
-        Ok(Built::Stage(Box::new(EncodeStage::new(source, cache))))
+        Ok(Built::Stage(Box::new(EncodeStage::new(options.workers, open, cache))))
     }
 }
 
@@ -267,22 +259,37 @@ impl Stage<Flow<Encoded>, Nothing> for Sink {
     }
 }
 
-/// Runs three epochs in a folder; what was seen, or the error.
-fn run(dir: &Path, name: &str, pictures: &str, encode: &str, sink: &str) -> Result<Seen, String> {
+fn registry() -> Arc<Registry> {
     let registry = Registry::new().stage::<Pictures>().stage::<Fake>().stage::<Encode>().stage::<Sink>();
-    let registry = Arc::new(registry.section::<ModelOptions>("model", "the checkpoint"));
+    Arc::new(registry.section::<ModelOptions>())
+}
+
+/// A config of three epochs.
+fn config(dir: &Path, name: &str, pictures: &str, encode: &str, sink: &str) -> Config {
     let text = format!(
         "[run]\nname = \"{name}\"\nseed = 7\nepochs = 3\ndevice = \"cpu\"\n[model]\nweights = \"model\"\n\
          [[stage]]\nkind = \"pictures\"\n{pictures}\n[[stage]]\n{encode}\n[[stage]]\nkind = \"sink\"\n{sink}\n"
     );
-    let config = Config::parse("test.toml", text, dir.to_owned()).unwrap();
+    Config::parse("test.toml", text, dir.to_owned()).unwrap()
+}
+
+/// What `check` finds in the table of the stage `encode`, each fault without its place.
+fn faults(dir: &Path, encode: &str) -> Vec<String> {
+    let Err(faults) = check(&config(dir, "checked", "", encode, ""), &registry()) else { return Vec::new() };
+    faults.into_iter().map(|fault| format!("{}; {}", fault.message, fault.help.unwrap_or_default())).collect()
+}
+
+/// Runs three epochs in a folder; what was seen, or the error.
+fn run(dir: &Path, name: &str, pictures: &str, encode: &str, sink: &str) -> Result<Seen, String> {
+    let registry = registry();
+    let config = config(dir, name, pictures, encode, sink);
     let plan = check(&config, &registry).map_err(|faults| faults[0].to_string())?;
     let run = dir.join(name);
     let run_dir = RunDir::open(&run, false, false).unwrap();
     let run = run.display().to_string();
     let pipeline = Pipeline::build(plan, &registry, run_dir, "", false).map_err(|error| error.to_string())?;
     pipeline.run(&mut |_| {}).map_err(|error| error.to_string())?;
-    Ok(SEEN.lock().unwrap().remove(&run).unwrap_or_default())
+    Ok(SEEN.lock().remove(&run).unwrap_or_default())
 }
 
 const FAKE: &str = "kind = \"fake\"";
@@ -425,7 +432,7 @@ fn a_feature_does_not_depend_on_its_company() {
     let checkpoint = clip::Checkpoint::open(dir.path().join("model")).unwrap();
     let encoder = |chunk| {
         let preprocess = clip::Preprocess::openai(16);
-        VitEncoder::open(&checkpoint, preprocess, &clip::device::pick("cpu").unwrap().0, chunk).unwrap()
+        VitEncoder::open(&checkpoint, preprocess, &clip::device::pick("cpu").unwrap().device, chunk).unwrap()
     };
     let picture = |n: usize| Pixels {
         rgb: (0..16 * 16 * 3).map(|i| (i * (n + 3) + n * 77) as u8).collect(),
@@ -437,7 +444,7 @@ fn a_feature_does_not_depend_on_its_company() {
     let all = seven.encode(&pictures).unwrap();
     assert_eq!((all.len(), seven.dim()), (7 * 24, 24));
     // The tower itself, without chunks or padding.
-    let device = clip::device::pick("cpu").unwrap().0;
+    let device = clip::device::pick("cpu").unwrap().device;
     let tower = clip::VisionTower::load(&checkpoint, &device).unwrap();
     let preprocess = clip::Preprocess::openai(16);
     for (n, picture) in pictures.iter().enumerate() {
@@ -456,26 +463,93 @@ fn a_feature_does_not_depend_on_its_company() {
 fn the_kind_encodes_with_the_checkpoint_of_the_config() {
     let dir = tempfile::tempdir().unwrap();
     tiny_clip(dir.path());
-    let encode = "kind = \"encode\"\ncache = \"cache\"\nchunk = ";
-    let first = run(dir.path(), "vit", "side = 16\nshards = 2", &format!("{encode} 5"), "").unwrap();
+    let encode = |chunk| format!("kind = \"encode\"\ncache = \"cache\"\n[stage.clip]\nchunk = {chunk}");
+    let first = run(dir.path(), "vit", "side = 16\nshards = 2", &encode(5), "").unwrap();
     assert_eq!(first.read, [1]);
-    let again = run(dir.path(), "vit-again", "side = 16\nshards = 2", &format!("{encode} 5"), "").unwrap();
+    let again = run(dir.path(), "vit-again", "side = 16\nshards = 2", &encode(5), "").unwrap();
     assert_eq!((again.lines, again.read), (first.lines, vec![]));
     // The height of the matrices can change the last bits of a feature, so it is part of the recipe.
-    let other = run(dir.path(), "vit-other", "side = 16\nshards = 2", &format!("{encode} 3"), "").unwrap();
+    let other = run(dir.path(), "vit-other", "side = 16\nshards = 2", &encode(3), "").unwrap();
     assert_eq!(other.read, [1]);
     let error = run(dir.path(), "size", "side = 8\nshards = 1", "kind = \"encode\"\ncache = \"\"", "").unwrap_err();
     assert!(error.contains("a picture is 8x8 pixels, but the image encoder takes 16x16"), "{error}");
-    let error = run(dir.path(), "no-onnx", "", "kind = \"encode\"\nencoder = \"onnx\"", "").unwrap_err();
-    assert!(error.contains("vision_model.onnx"), "{error}");
     std::fs::write(dir.path().join("file"), "").unwrap();
     let error = run(dir.path(), "no-folder", "", "kind = \"encode\"\ncache = \"file/cache\"", "").unwrap_err();
     assert!(error.contains("set `cache` of stage `encode` to another folder"), "{error}");
     std::fs::write(dir.path().join("model/vision_model.onnx"), "no model").unwrap();
     let error = run(dir.path(), "bad-onnx", "", "kind = \"encode\"\ncache = \"\"", "").unwrap_err();
     assert!(error.contains("model/vision_model.onnx: "), "{error}");
-    let error = run(dir.path(), "onnx-half", "", "kind = \"encode\"\nprecision = \"f16\"", "").unwrap_err();
-    assert!(error.contains("vision_model.onnx: ") && error.contains("precision = \"f32\""), "{error}");
+}
+
+#[test]
+fn keys_of_cached_features_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    tiny_clip(dir.path());
+    let checkpoint = clip::Checkpoint::open(dir.path().join("model")).unwrap();
+    std::fs::write(dir.path().join("model/vision_model.onnx"), "a model").unwrap();
+    let preprocess = clip::Preprocess::openai(16);
+    let key = |kind: &Chosen<dyn EncoderKind>| fingerprint(kind, &checkpoint, &preprocess, "cpu").unwrap();
+    let known = |name: &str, own: String| digest(&[name.as_bytes(), own.as_bytes(), &preprocess.fingerprint()]);
+    let weights = checkpoint.fingerprint(clip::checkpoint::Tower::Vision);
+    assert_eq!(key(&Chosen::of("clip")), known("clip", format!("{weights} on cpu, 32 at once")));
+    assert_eq!(key(&Chosen::of("onnx")), known("onnx", blake3::hash(b"a model").to_hex().to_string()));
+}
+
+#[test]
+fn check_finds_what_an_encoder_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let encode = |more: &str| faults(dir.path(), &format!("kind = \"encode\"\n{more}"));
+    // Without a checkpoint there is one fault, that of [model].
+    let found = encode("encoder = \"onnx\"");
+    assert!(found.len() == 1 && found[0].contains("model: No such file or folder"), "{found:?}");
+    tiny_clip(dir.path());
+    assert_eq!(encode("").len(), 0);
+    let found = encode("encoder = \"onnx\"");
+    assert!(found[0].contains("has no image encoder that `encoder` lists (onnx); `onnx` is a file"), "{found:?}");
+    let found = encode("encoder = \"auto\"");
+    assert!(found.len() == 1 && found[0].contains("encoder = [\"onnx\", \"clip\"]"), "{found:?}");
+    let found = encode("workers = 2\nchunk = 5\nprecision = \"f16\"");
+    let lines = ["`workers = 2` under [stage.onnx]", "`chunk = 5` under [stage.clip]", "under [stage.clip]"];
+    assert!(found.len() == 3 && lines.iter().all(|line| found.iter().any(|fault| fault.contains(line))), "{found:?}");
+    let half = "[stage.clip]\nprecision = \"f16\"";
+    let found = encode(half);
+    assert!(found.len() == 1 && found[0].contains("its kernels compute in f32"), "{found:?}");
+    std::fs::write(dir.path().join("model/preprocessor_config.json"), "{\"size\": 8, \"crop_size\": 8}").unwrap();
+    let found = encode("");
+    assert!(found.len() == 1 && found[0].contains("makes pictures of 8x8 pixels"), "{found:?}");
+    // The encoder that comes first does not know `precision`.
+    std::fs::write(dir.path().join("model/vision_model.onnx"), "no model").unwrap();
+    assert_eq!(encode("").len(), 0);
+    let found = encode(half);
+    assert!(
+        found[0].contains("the image encoder is `onnx`") && found[0].contains("set encoder = \"clip\""),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn chunks_are_cut_by_the_stream_alone() {
+    let shard = Arc::new(Shard { number: 0, url: "s.tar".into(), identity: String::new() });
+    let flow = |index: u32, work| {
+        let id = SampleId { shard: shard.clone(), index, key: format!("{index}").into() };
+        Flow::Sample(Sample { id, captions: [].into(), work })
+    };
+    // p: a picture, d: a sample whose feature is known.
+    let cut = |stream: &str, size| {
+        let mut flows = (0..).zip(stream.chars()).map(|(index, what)| match what {
+            'p' => flow(index, Work::Todo(Pixels { rgb: vec![9; 12], width: 2, height: 2 })),
+            _ => flow(index, Work::Done([1.0].into())),
+        });
+        let mut labels = Vec::new();
+        while let Some(chunk) = Chunk::cut(size, || Ok(flows.next())).unwrap() {
+            labels.push(chunk.label());
+        }
+        labels
+    };
+    assert_eq!(cut("ddppdp", 2), ["0", "1", "2 pictures", "4", "5"]);
+    assert_eq!(cut("pdpdpdd", 2), ["2 pictures", "3", "4"]);
+    assert_eq!(cut("", 2), [""; 0]);
+    assert_eq!(cut(&format!("p{}p", "d".repeat(1200)), 2).len(), 1 + (1200 - 1023) + 1);
 }
 
 /// A folder of the shared material beside the repository; says so when it is not there.
@@ -513,30 +587,16 @@ fn the_onnx_encoder_tells_photos_apart() {
     let photos = photos(&tar, &preprocess, 6);
     let encoder = OnnxEncoder::open(&model.join("vision_model.onnx"), preprocess).unwrap();
     assert_eq!(encoder.dim(), 256);
-    let encode = |workers| {
-        let shard = Arc::new(Shard { number: 0, url: "s.tar".into(), identity: String::new() });
-        let sample = |(index, pixels): (usize, &Pixels)| {
-            let id = SampleId { shard: shard.clone(), index: index as u32, key: "k".into() };
-            Flow::Sample(Sample { id, captions: [].into(), work: Work::Todo(pixels.clone()) })
-        };
-        let mut flows = photos.iter().enumerate().map(sample);
-        let mut features = Vec::new();
-        crate::ordered::encode_in_order(
-            &encoder,
-            workers,
-            &|_| None,
-            || Ok(flows.next()),
-            |flow| {
-                let Flow::Sample(Sample { work: Work::Done(feature), .. }) = flow else { panic!("{flow:?}") };
-                features.push(feature);
-                Ok(())
-            },
-        )
-        .unwrap();
-        features
+    let encode = |photo: &Pixels| {
+        let feature = encoder.encode(std::slice::from_ref(photo)).unwrap();
+        crate::encoder::normalised(&feature).unwrap()
     };
-    let features = encode(1);
-    assert_eq!(features, encode(2));
+    let features: Vec<_> = photos.iter().map(encode).collect();
+    let beside: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = photos.iter().map(|photo| scope.spawn(|| encode(photo))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(features, beside);
     let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     for (i, a) in features.iter().enumerate() {
         assert!((cosine(a, a) - 1.0).abs() < 1e-5);

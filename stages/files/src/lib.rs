@@ -1,15 +1,15 @@
-//! The stage `files`: pictures that lie in a folder, without captions. Benchmarks
-//! name their images by path; this stage takes the place of `shards` for them.
+//! The stage `files`: pictures in a folder, without captions. Benchmarks name their
+//! images by path; for them this stage replaces `shards`.
 //!
-//! `PATH#x,y,w,h` is a part of a picture: w x h pixels from (x, y) on.
+//! `PATH#x,y,w,h` is a part of a picture: w x h pixels whose upper left corner is (x, y).
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use pipeline_engine::{Build, Built, Inlet, Nothing, Outlet, Pass, Stage, StageError, StageKind, options};
-use items::{CachedSample, Flow, ImageBytes, Memory, Recipe, Sample, SampleId, Shard, ShardPlan, Work};
+use items::{Flow, ImageBytes, Memory, Recipe, Sample, SampleId, Shard, ShardPlan, Work};
+use pipeline_engine::{Build, Built, Inlet, Look, Nothing, Outlet, Pass, Stage, StageError, StageKind, options};
 
 options! {
     /// Options of the stage `files`.
@@ -38,7 +38,7 @@ enum Unusable {
     TooLarge { size: u64, limit: u64 },
     #[error("the part must be written PATH#x,y,w,h in whole pixels, w and h at least 1")]
     Part,
-    #[error("no picture: {0}")]
+    #[error("not a picture: {0}")]
     Picture(#[from] image::ImageError),
     #[error("the part begins outside of the picture of {0} x {1} pixels")]
     Outside(u32, u32),
@@ -46,16 +46,30 @@ enum Unusable {
 
 impl StageKind for Files {
     const KIND: &'static str = "files";
-    const ABOUT: &'static str = "reads pictures of a folder, without captions: what benchmarks are about";
+    const ABOUT: &'static str = "reads pictures from a folder, without captions: the images of benchmarks";
     const CAPACITY: usize = 16;
     type In = Nothing;
     type Out = Flow<ImageBytes>;
     type Options = FilesOptions;
 
+    /// The folder exists, and at least one of the files in it: a single missing file is skipped.
+    fn verify(options: &FilesOptions, look: &mut Look<'_>) {
+        let folder = look.path(&options.folder);
+        if !folder.is_dir() {
+            look.fault("folder", not_a_folder(&folder), "name the folder that the pictures are in");
+        } else if let Some(first) = options.files.first()
+            && !options.files.iter().any(|file| folder.join(path_of(file)).is_file())
+        {
+            let message =
+                format!("none of the {} files is in {}; the first is `{first}`", options.files.len(), folder.display());
+            look.fault("files", message, "paths are relative to `folder`");
+        }
+    }
+
     fn build(options: FilesOptions, build: &mut Build<'_>) -> Result<Built<Nothing, Flow<ImageBytes>>, StageError> {
         let folder = build.path(&options.folder);
         if !folder.is_dir() {
-            return Err(StageError::msg(format!("{} is no folder", folder.display())));
+            return Err(StageError::msg(not_a_folder(&folder)));
         }
         Recipe::note(build.services, Self::KIND, format!("max_bytes={}", options.max_bytes));
         let groups: Vec<Vec<String>> = options.files.chunks(options.group).map(<[String]>::to_vec).collect();
@@ -66,7 +80,11 @@ impl StageKind for Files {
     }
 }
 
-/// The group as the cache knows it: other names, sizes or times make another one.
+fn not_a_folder(path: &Path) -> String {
+    format!("{} is not a folder", path.display())
+}
+
+/// The group as the cache knows it: with other names, sizes or times it is another one.
 fn shard(folder: &Path, number: usize, group: &[String]) -> Shard {
     let (mut names, mut versions) = (blake3::Hasher::new(), blake3::Hasher::new());
     for file in group {
@@ -110,29 +128,22 @@ impl Stage<Nothing, Flow<ImageBytes>> for Reader {
                 Some(memory) => memory.0.recall(shard)?,
                 None => None,
             };
-            let mut send = |index: usize, key: &str, work| {
-                let id = SampleId { shard: shard.clone(), index: index as u32, key: key.into() };
-                output.send(Flow::Sample(Sample { id, captions: [].into(), work }))
-            };
             match remembered {
                 Some((samples, _)) => {
-                    for (index, CachedSample { key, outcome, .. }) in samples.into_iter().enumerate() {
-                        let work = match outcome {
-                            Ok(feature) => Work::Done(feature),
-                            Err((stage, reason)) => Work::Skipped { stage, reason },
-                        };
-                        send(index, &key, work)?;
+                    for (index, sample) in (0..).zip(samples) {
+                        output.send(Flow::Sample(sample.recalled(shard, index)))?;
                     }
                 }
                 None => {
-                    for (index, file) in group.iter().enumerate() {
+                    for (index, file) in (0..).zip(group) {
+                        let id = SampleId { shard: shard.clone(), index, key: file.as_str().into() };
                         let work = match read(&self.folder, file, self.max_bytes) {
                             Ok(image) => Work::Todo(image),
                             Err(reason) => {
                                 Work::Skipped { stage: Files::KIND.into(), reason: reason.to_string().into() }
                             }
                         };
-                        send(index, file, work)?;
+                        output.send(Flow::Sample(Sample { id, captions: [].into(), work }))?;
                     }
                 }
             }
@@ -158,7 +169,7 @@ fn read(folder: &Path, file: &str, limit: u64) -> Result<ImageBytes, Unusable> {
     }
 }
 
-/// A part of a picture as a PNG. What lies outside of the picture is left out.
+/// A part of a picture as a PNG. Whatever is outside of the picture is left out.
 fn cut(bytes: &[u8], part: &str) -> Result<Vec<u8>, Unusable> {
     let numbers: Vec<i64> = part
         .split(',')

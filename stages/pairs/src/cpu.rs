@@ -1,5 +1,6 @@
-//! Pair search on the CPU: a blocked matrix product, a running top-k a row.
+//! Pair search on the CPU: a blocked matrix product, a running top-k per row.
 
+use linalg::{Matrix, Threads, multiply};
 use rayon::prelude::*;
 
 use crate::MAX_K;
@@ -10,7 +11,7 @@ use crate::rank::{Features, Neighbour, rank, rounding_bound, wide};
 const COLUMN_BLOCK: usize = 512;
 const ROW_BLOCK: usize = 256;
 
-/// A row's scores are skipped this many at a time when none is large enough.
+/// This many scores of a row are skipped at a time when none of them is large enough.
 const CHUNK: usize = 32;
 
 /// The `k` neighbours of each of `rows`, `[rows.len(), k]`.
@@ -37,7 +38,7 @@ struct Scratch {
     block: Vec<f32>,
     /// `[rows of the block, COLUMN_BLOCK]`
     scores: Vec<f32>,
-    /// One a row of the block.
+    /// One per row of the block.
     running: Vec<Running>,
 }
 
@@ -56,7 +57,8 @@ impl Scratch {
         for (block, columns) in features.values.chunks(COLUMN_BLOCK * dim).enumerate() {
             let width = columns.len() / dim;
             let scores = &mut self.scores[..rows.len() * width];
-            product(&self.block, columns, dim, scores);
+            let (rows_of_block, columns) = (Matrix::new(&self.block, dim), Matrix::new(columns, dim).transposed());
+            multiply(scores, false, rows_of_block, columns, Threads::One);
             for ((&row, running), scores) in rows.iter().zip(&mut self.running).zip(scores.chunks_exact(width)) {
                 wide(|| running.scan(scores, block * COLUMN_BLOCK, features.groups, row as usize));
             }
@@ -68,38 +70,6 @@ impl Scratch {
     }
 }
 
-/// `scores[i, j] = a[i] . b[j]` with a `[m, dim]`, b `[n, dim]`, all row-major.
-fn product(a: &[f32], b: &[f32], dim: usize, scores: &mut [f32]) {
-    let (m, n) = (a.len() / dim, b.len() / dim);
-    assert!(a.len() == m * dim && b.len() == n * dim && scores.len() == m * n);
-    // SAFETY: gemm reads and writes through raw pointers exactly the matrices
-    // that its sizes and strides describe; the assertion above says that they
-    // are the three slices.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            dim,
-            scores.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.as_ptr(),
-            1,
-            dim as isize,
-            b.as_ptr(),
-            dim as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
-}
-
 /// The rows that may still be among the k best of one row.
 ///
 /// A column whose f32 score is more than two rounding bounds below the k-th
@@ -108,7 +78,7 @@ fn product(a: &[f32], b: &[f32], dim: usize, scores: &mut [f32]) {
 struct Running {
     k: usize,
     slack: f64,
-    /// The k largest scores yet, largest first.
+    /// The k largest scores so far, largest first.
     top: [f32; MAX_K],
     /// Scores below this can't matter.
     floor: f32,
@@ -156,7 +126,7 @@ impl Running {
         }
     }
 
-    /// Gives the candidates that are left the score that decides.
+    /// Gives the remaining candidates the score that decides.
     #[inline(always)]
     fn score(&mut self, features: Features<'_>, row: u32) {
         let floor = f64::from(self.floor);

@@ -1,11 +1,11 @@
-//! Pair search: for each image of a batch the images most like it.
+//! Pair search: for each image of a batch, the most similar images.
 //!
 //! [`Search::neighbours`] finds, for each of B L2-normalised features, the k
 //! features of other images with the largest cosine (TNG-CLIP, arXiv
 //! 2505.18434, "pair search"; the paper takes k = 1 inside the batch). It runs
-//! on the CPU or, through wgpu, on any GPU. Both hold a block of scores at a
+//! on the CPU or, through wgpu, on any GPU. Both keep one block of scores at a
 //! time, never the B x B matrix, and both give the same neighbours, bit for
-//! bit: see `rank` for why.
+//! bit: `rank` explains why.
 
 mod cpu;
 mod gpu;
@@ -20,20 +20,20 @@ use rank::Features;
 /// The most neighbours a search can be asked for.
 pub const MAX_K: usize = 16;
 
-/// What stands in [`Neighbours::indices`] where there are fewer than k.
+/// The entry of [`Neighbours::indices`] where there are fewer than k neighbours.
 pub const NONE: u32 = u32::MAX;
 
 /// Why a pair search could not be started or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The features don't have the shape that was named.
+    /// The features don't have the given shape.
     #[error("pair search: {rows} features of {dim} (1 to 65536) can't be read from {values} numbers")]
     Shape {
         /// Numbers given.
         values: usize,
         /// Length of a feature.
         dim: usize,
-        /// Rows, one a group number.
+        /// Rows: the number of group numbers.
         rows: usize,
     },
     /// More rows than can be numbered.
@@ -59,7 +59,7 @@ pub enum Error {
         /// Its length.
         norm: f64,
     },
-    /// No adapter of the wanted sort.
+    /// No adapter of the wanted kind.
     #[error(
         "pair search: looked for {wanted} and found: {seen}. Install the GPU's Vulkan driver \
          (or mesa-vulkan-drivers for a software adapter), or set on = \"cpu\""
@@ -174,7 +174,7 @@ pub struct Search {
 enum Device {
     Cpu,
     Wgpu(Box<Gpu>),
-    /// Goes on without the GPU should it fail: the neighbours are the same.
+    /// Goes on without the GPU if it fails: the neighbours are the same.
     WgpuOrCpu(Box<Gpu>),
 }
 
@@ -195,8 +195,8 @@ impl Search {
         Ok(Self { device: Device::Wgpu(gpu) })
     }
 
-    /// On a GPU if there is one, else, or once it fails, on the CPU. Never on a
-    /// software adapter. What it finds doesn't depend on which it is.
+    /// On a GPU if there is one; without one, or once it fails, on the CPU. Never on a
+    /// software adapter. The neighbours don't depend on where it runs.
     #[must_use]
     pub fn auto() -> Self {
         match Gpu::open(Adapter::Hardware) {
@@ -212,7 +212,7 @@ impl Search {
         }
     }
 
-    /// Where it runs: `cpu`, or the adapter's name, interface and sort.
+    /// Where it runs: `cpu`, or the adapter's name, interface and kind.
     #[must_use]
     pub fn device(&self) -> &str {
         match &self.device {
@@ -242,7 +242,7 @@ impl Search {
             Device::WgpuOrCpu(gpu) => match on_gpu(gpu, features, k) {
                 Ok(found) => found,
                 Err(error) => {
-                    tracing::warn!("{error}; the search goes on on the CPU");
+                    tracing::warn!("{error}; the search continues on the CPU");
                     self.device = Device::Cpu;
                     on_cpu(features, k)
                 }

@@ -15,7 +15,7 @@ use crate::Error;
 /// most 5e-4, a forgotten normalisation far more than 1e-2.
 const NORM_TOLERANCE: f64 = 1e-2;
 
-/// Rows whose length a thread looks at in one go.
+/// Rows whose length a thread checks in one go.
 const CHECKED_AT_ONCE: usize = 256;
 
 /// The longest feature for which [`rounding_bound`] holds.
@@ -61,7 +61,7 @@ impl<'a> Features<'a> {
                 })
             })
         };
-        // To wake other threads takes longer than to look at a few rows.
+        // Waking other threads takes longer than checking a few rows.
         let bad = match values.len() <= CHECKED_AT_ONCE * dim {
             true => check((0, values)),
             false => values.par_chunks(CHECKED_AT_ONCE * dim).enumerate().find_map_first(check),

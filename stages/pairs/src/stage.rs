@@ -1,11 +1,10 @@
 //! The stage `pairs`.
 
-use std::sync::Mutex;
-
-use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, choice, options};
 use items::{Batch, Paired};
+use parking_lot::Mutex;
+use pipeline_engine::{Build, Built, Look, Map, Pass, StageError, StageKind, Worker, choice, options};
 
-use crate::{Adapter, Error, MAX_K, Search};
+use crate::{Adapter, Error, MAX_K, Search, gpu};
 
 choice! {
     /// Where neighbours are searched for; what is found doesn't depend on it.
@@ -32,7 +31,7 @@ options! {
     pub struct PairsOptions {
         /// Where neighbours are searched for: "auto" (a GPU if there is one, else the CPU), "wgpu" (also a software adapter) or "cpu".
         on: On = On::Auto => free;
-        /// Neighbours an image.
+        /// Neighbours per image.
         k: usize = 1, 1..=MAX_K;
         /// Among which images neighbours are searched for.
         pool: Pool = Pool::Batch;
@@ -49,8 +48,15 @@ impl StageKind for Pairs {
     type Out = Paired;
     type Options = PairsOptions;
 
+    fn verify(options: &PairsOptions, look: &mut Look<'_>) {
+        if options.on == On::Wgpu
+            && let Err(error) = gpu::find(Adapter::Any)
+        {
+            look.fault("on", error.to_string(), "");
+        }
+    }
+
     fn build(options: PairsOptions, _build: &mut Build<'_>) -> Result<Built<Batch, Paired>, StageError> {
-        let Pool::Batch = options.pool;
         let search = match options.on {
             On::Auto => Search::auto(),
             On::Wgpu => Search::wgpu(Adapter::Any)?,
@@ -69,11 +75,7 @@ struct Pairing {
 
 impl Map<Batch, Paired> for Pairing {
     fn worker(&self, _pass: &Pass<'_>) -> Result<Box<dyn Worker<Batch, Paired> + '_>, StageError> {
-        Ok(Box::new(|_pass: &Pass<'_>, batch| {
-            // A search that panicked leaves nothing half done that the next one reads.
-            let mut search = self.search.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            pair(&mut search, batch, self.k)
-        }))
+        Ok(Box::new(|_pass: &Pass<'_>, batch| pair(&mut self.search.lock(), batch, self.k)))
     }
 }
 
@@ -84,7 +86,7 @@ fn pair(search: &mut Search, batch: Batch, k: usize) -> Result<Paired, StageErro
             let item = &batch.items[row];
             StageError::msg(format!(
                 "the feature of `{}` in {} has length {norm}, not 1: delete its file in the feature cache, \
-                 or look for faults in the image encoder's weights",
+                 or check the weights of the image encoder",
                 item.key, item.shard
             ))
         }
@@ -93,7 +95,7 @@ fn pair(search: &mut Search, batch: Batch, k: usize) -> Result<Paired, StageErro
     Ok(Paired { batch, k, neighbours: found.indices, cosines: found.cosines })
 }
 
-/// The mark for "none" is the same on both sides of the stage.
+/// "No neighbour" is written the same way on both sides of the stage.
 const _: () = assert!(crate::NONE == items::NO_NEIGHBOUR);
 
 #[cfg(test)]

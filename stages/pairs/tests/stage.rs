@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use items::{Batch, BatchItem, Paired};
 use pipeline_engine::{
     Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
     check, options,
 };
-use items::{Batch, BatchItem, Paired};
 use stage_pairs::{Adapter, Error, Pairs, Search};
 
 options! {

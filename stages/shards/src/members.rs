@@ -1,8 +1,8 @@
-//! The members of a tar, one after the other, out of a stream of bytes.
+//! The members of a tar, one after the other, from a stream of bytes.
 //!
 //! The headers are parsed by the `tar` crate; the walk is our own, because it
-//! must not block a thread, must never allocate more than a caller allows, and
-//! must tell a tar that ends from one that was cut.
+//! must not block a thread, must never allocate more than the caller allows, and
+//! must tell a complete tar from one that was cut.
 
 use std::io;
 
@@ -14,7 +14,7 @@ const BLOCK: u64 = 512;
 /// The longest extended header (long name, pax record) that is read.
 const MAX_EXTENDED: u64 = 1 << 20;
 
-/// What a member is, as far as samples care.
+/// What a member is, as far as samples are concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
@@ -25,7 +25,7 @@ pub enum Kind {
     Other,
 }
 
-/// One member, its body not yet read.
+/// One member, before its body is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Path inside the tar; bytes that are not UTF-8 are replaced.
@@ -36,16 +36,16 @@ pub struct Member {
     pub size: u64,
 }
 
-/// Why a shard ended before its end mark.
+/// Why a shard ended before the end-of-archive block.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// It never was a tar.
+    /// It is not a tar.
     #[error("not a tar: {0}")]
     Foreign(String),
     /// The bytes stop too early.
-    #[error("truncated: it ends after {at} bytes, without the end mark of a tar")]
+    #[error("truncated: it ends after {at} bytes, without the end marker of a tar")]
     Cut {
-        /// Bytes there were.
+        /// How many bytes there were.
         at: u64,
     },
     /// A header in the middle makes no sense.
@@ -66,13 +66,13 @@ pub enum Fault {
     },
 }
 
-/// Walks a tar. Once [`Members::next`] gave `None` or a [`Fault`], it is over.
+/// Walks a tar. After [`Members::next`] returned `None` or a [`Fault`], nothing more comes.
 #[derive(Debug)]
 pub struct Members<R> {
     reader: R,
     /// Bytes consumed.
     at: u64,
-    /// Bytes of the current member's body that were not consumed yet.
+    /// Bytes of the current member's body that are not consumed yet.
     body: u64,
     /// Zeros between that body and the next header.
     padding: u64,
@@ -84,8 +84,8 @@ impl<R: AsyncRead + Unpin> Members<R> {
         Self { reader, at: 0, body: 0, padding: 0 }
     }
 
-    /// The next member; what is left of the one before is passed over. `None` at
-    /// the end mark.
+    /// The next member; the rest of the one before is skipped. `None` at the end
+    /// marker.
     ///
     /// # Errors
     /// [`Fault`] when the tar cannot be followed any further.
@@ -108,8 +108,8 @@ impl<R: AsyncRead + Unpin> Members<R> {
             }
             if !checksum_holds(&header) {
                 return Err(match at {
-                    0 => Fault::Foreign("the first 512 bytes are no tar header".to_owned()),
-                    _ => Fault::Damaged { at, what: "no tar header where one must be".to_owned() },
+                    0 => Fault::Foreign("the first 512 bytes are not a tar header".to_owned()),
+                    _ => Fault::Damaged { at, what: "a tar header is missing there".to_owned() },
                 });
             }
 
@@ -158,8 +158,8 @@ impl<R: AsyncRead + Unpin> Members<R> {
         }
     }
 
-    /// The body of the member that [`Members::next`] gave last. The caller has
-    /// looked at its size: so many bytes are allocated.
+    /// The body of the member that [`Members::next`] returned last. Allocates as many bytes
+    /// as the member's size says: the caller checks it first.
     ///
     /// # Errors
     /// [`Fault::Cut`] or [`Fault::Read`].
@@ -170,7 +170,7 @@ impl<R: AsyncRead + Unpin> Members<R> {
         if self.body > 0 { Err(Fault::Cut { at: self.at }) } else { Ok(bytes) }
     }
 
-    /// Reads until `into` is full or the stream is over; how many bytes there were.
+    /// Reads until `into` is full or the stream ends; returns how many bytes were read.
     async fn fill(&mut self, into: &mut [u8]) -> Result<usize, Fault> {
         let mut got = 0;
         while got < into.len() {
@@ -187,7 +187,7 @@ impl<R: AsyncRead + Unpin> Members<R> {
         Ok(got)
     }
 
-    /// Passes over `left` bytes.
+    /// Skips `left` bytes.
     async fn pass(&mut self, mut left: u64) -> Result<(), Fault> {
         let mut scrap = [0; 16 * 1024];
         while left > 0 {
@@ -202,12 +202,12 @@ impl<R: AsyncRead + Unpin> Members<R> {
     }
 }
 
-/// Whether a header is about the member that follows.
+/// Whether a header describes the member that follows.
 fn extends(kind: EntryType) -> bool {
     matches!(kind, EntryType::GNULongName | EntryType::GNULongLink | EntryType::XHeader | EntryType::XGlobalHeader)
 }
 
-/// The files that are most often taken for a tar, told by their first bytes.
+/// Recognises the files that are most often taken for a tar by their first bytes.
 fn foreign(at: u64, start: &[u8]) -> Option<&'static str> {
     match start {
         _ if at > 0 => None,

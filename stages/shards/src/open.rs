@@ -1,53 +1,16 @@
-//! A shard as a stream of bytes, and what tells one version of it from the next.
+//! A shard as a stream of bytes, and its identity: what tells one version of it from the next.
 
 use std::time::UNIX_EPOCH;
 
-use tokio::io::{AsyncRead, BufReader};
+use tokio::io::BufReader;
 
-use crate::urls::{Location, Source};
-
-/// The bytes of a shard, from the first.
-pub type ByteStream = Box<dyn AsyncRead + Send + Unpin>;
+use crate::types::{ByteStream, Location, OpenError, Source};
 
 /// Bytes that one read of a file asks for.
 const READ_SIZE: usize = 1 << 20;
 
-/// What stands for the version of a shard that a command prints.
+/// The identity of every shard that a command prints.
 const PIPED: &str = "printed by a command";
-
-/// A shard cannot be opened or looked up.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A file on this machine, or a command that cannot be started.
-    #[error("shard `{url}` cannot be read: {error}")]
-    File {
-        /// Its name.
-        url: String,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// An object of a server.
-    #[error("shard `{url}` cannot be read: {fault}")]
-    Remote {
-        /// Its url.
-        url: String,
-        /// What the server said, with its status, or why it could not be asked.
-        fault: String,
-    },
-    /// Another version than the one the run began with.
-    #[error(
-        "shard `{url}` changed while the run used it: it was {was}, and is {is}; put the old one back and go on with \
-         --resume, or start anew (--force) with the new one"
-    )]
-    Changed {
-        /// Its name.
-        url: String,
-        /// What told the version that the run began with.
-        was: String,
-        /// What tells the one that is there.
-        is: String,
-    },
-}
 
 /// Opens shards; keeps the connections to their servers.
 #[derive(Debug, Default)]
@@ -89,8 +52,8 @@ impl Opener {
     }
 
     /// A text that changes when the shard does: size and time of a file, tag (or
-    /// time) and size of a remote object. Of what a command prints there is none: it is known
-    /// by the command alone.
+    /// time) and size of a remote object. For the output of a command there is no such text:
+    /// such a shard is identified by the command alone.
     ///
     /// # Errors
     /// [`OpenError`], which names the shard.

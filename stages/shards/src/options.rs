@@ -7,7 +7,7 @@ use crate::samples::CaptionSource;
 choice! {
     /// Which part of the shards a process reads.
     pub enum Split {
-        /// Its share, if a launcher (torchrun, Slurm, Open MPI) says that there are several.
+        /// Its share, if a launcher (torchrun, Slurm, Open MPI) started several processes.
         Auto = "auto",
         /// Every shard.
         None = "none",
@@ -20,9 +20,9 @@ options! {
         /// The shards: paths, globs (*.tar), braces (train-{000..011}.tar), http(s)://, s3://, gs://; one or a list.
         urls: Vec<String>;
         /// Let a url `pipe:COMMAND` run a shell command, in the folder of this file, and read the tar that it
-        /// prints. Only the command tells one version of such a shard from the next.
+        /// prints. Such a shard is identified by its command alone.
         allow_pipes: bool = false;
-        /// Draw the order of shards and samples anew in each epoch.
+        /// Draw a new order of shards and samples in each epoch.
         shuffle: bool = true;
         /// Samples in the shuffle buffer; 0: samples stay in the order of their shard.
         buffer: usize = 1000, 0..=10_000_000;
@@ -30,13 +30,13 @@ options! {
         buffer_bytes: u64 = 2 << 30, 1..=1u64 << 40 => free;
         /// Extensions of pictures; the first that a sample has is taken.
         images: Vec<String> = ["jpg", "jpeg", "png", "webp"].map(str::to_owned).to_vec();
-        /// Where captions are: "txt" (one a line) or "json:FIELD" (a text or a list of texts).
+        /// Where captions are: "txt" (one per line) or "json:FIELD" (a text or a list of texts).
         captions: CaptionSource = CaptionSource::Txt;
         /// Bytes of the largest picture; a larger one is skipped unread.
         max_member: u64 = 64 << 20, 1..=1u64 << 32;
         /// Bytes of the longest caption; a sample with a longer one is skipped.
         max_caption: usize = 4096, 1..=1 << 20;
-        /// Share the shards out among the processes of a launcher ("auto"), or read all in each ("none").
+        /// Split the shards among the processes of a launcher ("auto"), or read all of them in each ("none").
         split: Split = Split::Auto;
     }
 }
@@ -59,7 +59,7 @@ impl OptionValue for CaptionSource {
         match self {
             Self::Txt => "txt".to_owned().show(),
             Self::Json(field) => format!("json:{field}").show(),
-            // No option says this.
+            // No option can have this value.
             Self::Unread => String::new().show(),
         }
     }

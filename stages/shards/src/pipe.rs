@@ -1,6 +1,6 @@
 //! `pipe:COMMAND`: a shard that a shell command prints, as in WebDataset.
 //!
-//! A list of shards may come from anywhere, and this runs what stands in it: it is off unless
+//! A list of shards may come from anywhere, and this runs the commands in it: it is off unless
 //! the config says `allow_pipes = true`.
 
 use std::io;
@@ -12,21 +12,18 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio_util::io::StreamReader;
 
-use crate::open::ByteStream;
-
-/// What a shard begins with that a command prints.
-pub(crate) const PREFIX: &str = "pipe:";
+use crate::types::ByteStream;
 
 /// Bytes that one read asks for.
 const READ_SIZE: usize = 1 << 20;
 
-/// Bytes of a command's complaints that an error repeats.
+/// Bytes of a command's standard error that an error message repeats.
 const COMPLAINTS: usize = 2000;
 
-/// What a command prints, run by `sh` in `folder`. Its end is one only if the command says that all
-/// went well: else the last read is an error, so that half a shard is never taken for a whole one.
-/// The command, with all that it started, is killed when the stream is dropped; an interrupt at the
-/// keyboard does not reach it, so that what is being read then can still be read to its end.
+/// The output of a command, run by `sh` in `folder`. If the command fails, the last read is an
+/// error, so that half a shard is never taken for a whole one. The command and everything that it
+/// started are killed when the stream is dropped; an interrupt at the keyboard does not reach them,
+/// so that a shard that is being read then can still be read to its end.
 pub(crate) fn open(command: &str, folder: &Path) -> io::Result<ByteStream> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut shell = Command::new("sh");
@@ -56,7 +53,7 @@ struct Piped {
 #[cfg(unix)]
 impl Drop for Piped {
     fn drop(&mut self) {
-        // None once it has ended; the shell's own number is that of its group.
+        // `None` once it has ended; the group has the number of the shell.
         let group = self.child.id().and_then(|id| rustix::process::Pid::from_raw(id as i32));
         if let Some(group) = group {
             // It may have ended on its own just now.
@@ -82,7 +79,7 @@ impl Piped {
     }
 }
 
-/// The last that a command wrote to its standard error, on one line.
+/// The end of what a command wrote to its standard error, on one line.
 async fn complaints(mut stderr: ChildStderr) -> String {
     let mut kept = Vec::new();
     let mut chunk = [0; 4096];

@@ -1,8 +1,8 @@
 //! Tar members to samples: a picture and its captions.
 //!
 //! The WebDataset layout: the key of a member is its path up to the first dot
-//! of its file name, the rest is the extension; the members of a sample lie
-//! next to each other.
+//! of its file name, the rest is the extension; the members of a sample are
+//! adjacent in the tar.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::io::AsyncRead;
 
 use crate::members::{Fault, Kind, Member, Members};
 
-/// A caption member larger than this is none.
+/// A larger caption member is not read.
 const MAX_TEXT: u64 = 1 << 20;
 
-/// What makes a sample.
+/// What makes a sample. Its `Debug` form is part of the key of cached features.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// Extensions of pictures, lowercase; the first that a sample has is taken.
@@ -41,11 +41,11 @@ impl Default for Rules {
 /// Where the captions of a sample are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptionSource {
-    /// `key.txt`, one caption a line.
+    /// `key.txt`, one caption per line.
     Txt,
     /// A field of `key.json`: a text, or a list of texts.
     Json(String),
-    /// Not wanted: a picture alone is a sample.
+    /// Captions are not read: a picture alone is a sample.
     Unread,
 }
 
@@ -59,18 +59,18 @@ impl CaptionSource {
     }
 }
 
-/// One sample as it lies in the shard.
+/// One sample as it is in the shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawSample {
     /// Path up to the first dot of the file name, without a leading `./`.
     pub key: String,
     /// Position among the samples of the shard, those that cannot be used included.
     pub index: u32,
-    /// Its captions and its picture, or why it has none.
+    /// Its captions and its picture, or why it cannot be used.
     pub content: Result<Content, Reason>,
 }
 
-/// What a sample that can be used holds.
+/// The content of a usable sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
     /// The encoded picture.
@@ -93,7 +93,7 @@ pub enum Reason {
     Link(String),
     #[error("`{path}` has {size} bytes, more than {limit}")]
     TooLarge { path: String, size: u64, limit: u64 },
-    #[error("`{0}` has no bytes")]
+    #[error("`{0}` is empty")]
     Empty(String),
     #[error("two members with the extension .{0}")]
     Repeated(String),
@@ -109,7 +109,7 @@ pub enum Reason {
     CaptionTooLong { length: usize, limit: usize },
     #[error("no caption in `{0}`")]
     NoCaption(String),
-    #[error("no JSON: {0}")]
+    #[error("not JSON: {0}")]
     NotJson(String),
     #[error("no field `{0}` with a text or a list of texts")]
     NoField(String),
@@ -121,7 +121,7 @@ pub struct Samples<R> {
     members: Members<R>,
     rules: Arc<Rules>,
     open: Option<Open>,
-    /// Keys that came, as 16 bytes each: a shard may have millions.
+    /// Digests of the keys so far, 16 bytes each: a shard may have millions.
     finished: HashSet<u128>,
     count: u32,
     over: bool,
@@ -136,7 +136,7 @@ struct Open {
     /// The best picture so far: its place in the preferences, its extension, its bytes.
     image: Option<(usize, String, Result<Vec<u8>, Reason>)>,
     captions: Option<Result<Vec<String>, Reason>>,
-    /// Extensions that matter and were seen.
+    /// Extensions of pictures and captions that were seen.
     seen: Vec<String>,
     repeated: Option<String>,
 }
@@ -148,7 +148,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
         Self { members, rules, open: None, finished: HashSet::new(), count: 0, over: false, fault: None }
     }
 
-    /// The next sample; `None` at the end of the shard, whole or not ([`Samples::fault`]).
+    /// The next sample; `None` at the end of the shard, whole or not ([`Samples::finish`]).
     pub async fn next(&mut self) -> Option<RawSample> {
         while !self.over {
             match self.members.next().await {
@@ -166,7 +166,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
         Some(self.close(open))
     }
 
-    /// After the last sample: how many there were, and why the shard ended early
+    /// After the last sample: how many there were, and why the shard ended early,
     /// if it did.
     pub fn finish(self) -> (u32, Option<Fault>) {
         (self.count, self.fault)
@@ -177,7 +177,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
         self.fault = Some(fault);
     }
 
-    /// Adds a member to its sample; the sample before, when this one begins a new one.
+    /// Adds a member to its sample. Returns the sample before, if this member begins a new one.
     async fn take(&mut self, member: &Member) -> Option<RawSample> {
         if member.kind == Kind::Other {
             return None;
@@ -214,7 +214,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
         } else if let Some(rank) = rank
             && open.image.as_ref().is_none_or(|(best, ..)| rank < *best)
         {
-            // The better picture takes the place of the lesser before it is read:
+            // The preferred picture replaces the other one before it is read:
             // a sample never has more than one in memory.
             open.image = Some((rank, extension.clone(), Err(Reason::Cut)));
             let bytes = body(&mut self.members, member, self.rules.max_member).await?;
@@ -231,7 +231,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
     }
 
     fn content(&self, open: Open) -> Result<Content, Reason> {
-        // What a cut shard lacks, it may have had.
+        // A cut shard may have had what is missing here.
         let missing = |reason| if self.fault.is_some() { Reason::Cut } else { reason };
         if open.duplicate {
             return Err(Reason::Duplicate);
@@ -272,8 +272,8 @@ async fn body<R: AsyncRead + Unpin>(
     }
 }
 
-/// The key and the lowercase extension of a member; `None` for what belongs to
-/// no sample: hidden files, what macOS adds, names without a dot.
+/// The key and the lowercase extension of a member; `None` for members that belong to
+/// no sample: hidden files, those that macOS adds, names without a dot.
 fn key_and_extension(path: &str) -> Option<(&str, String)> {
     let path = path.trim_start_matches("./").trim_start_matches('/');
     let hidden = |part: &str| part == "__MACOSX" || (part.starts_with('.') && part != "." && part != "..");

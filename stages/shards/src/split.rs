@@ -1,20 +1,20 @@
-//! Which shards are this process's, when several train on one data set.
+//! Which shards this process reads, when several train on one data set.
 
-/// This process among all that run the pipeline.
+/// This process among all processes that run the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rank {
     /// Counted from 0.
     pub rank: usize,
     /// How many there are.
     pub size: usize,
-    /// The variables that said so; none when there is just one process.
+    /// The variables that say so; `None` when there is just one process.
     pub from: Option<(&'static str, &'static str)>,
 }
 
-/// The variables of a launcher make no sense.
+/// The variables of a launcher contradict each other.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SplitError {
-    /// Only one of the two is set.
+    /// Only one of the two variables is set.
     #[error("{set} is set but {unset} is not: set both, or set split = \"none\" to read every shard")]
     Half {
         /// The one that is set.
@@ -60,10 +60,10 @@ impl Rank {
     /// The only process.
     pub const ALONE: Self = Self { rank: 0, size: 1, from: None };
 
-    /// What the launcher's variables say; alone when none is set.
+    /// What the launcher's variables say; [`Rank::ALONE`] when none is set.
     ///
     /// # Errors
-    /// [`SplitError`] when they are half set, no numbers, or out of range.
+    /// [`SplitError`] when only one of a pair is set, or they are not numbers or out of range.
     pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self, SplitError> {
         for (rank_name, size_name) in LAUNCHERS {
             let number = |name: &'static str, value: String| match value.trim().parse::<usize>() {
@@ -88,7 +88,7 @@ impl Rank {
 
     /// The items of this rank, in order, each with its position in the whole list.
     ///
-    /// Every `size`-th item from `rank` on: the parts are disjoint, cover all, and
+    /// Every `size`-th item, starting at `rank`: the parts are disjoint, cover all items, and
     /// differ by one item at most. They do not change with the epoch, so that each
     /// process finds its own shards in its cache.
     ///

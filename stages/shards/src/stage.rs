@@ -4,32 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use pipeline_engine::{Build, Built, Inlet, Nothing, Outlet, Pass, Stage, StageError, StageKind};
 use items::order::ShuffleBuffer;
-use items::{
-    CachedSample, Flow, ImageBytes, Memory, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan, Work,
-};
+use items::{CachedSample, Flow, ImageBytes, Memory, Recipe, Sample, SampleId, Shard, ShardFault, ShardPlan, Work};
+use pipeline_engine::{Build, Built, Inlet, Look, Nothing, Outlet, Pass, Stage, StageError, StageKind};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 use crate::members::Fault;
-use crate::open::{OpenError, Opener};
+use crate::open::Opener;
 use crate::options::{ShardsOptions, Split};
 use crate::samples::{RawSample, Rules, Samples};
-use crate::split::Rank;
-use crate::urls::{Location, Pipes, Source, resolve};
+use crate::split::{Rank, SplitError};
+use crate::types::{Location, OpenError, Source};
+use crate::urls::{Pipes, resolve, resolve_all};
 
 /// The kind `shards`.
 #[derive(Debug)]
 pub struct Shards;
 
-/// Remote shards that are looked up at a time.
+/// Remote shards that are looked up at the same time.
 const LOOKUPS: usize = 16;
 
 /// Samples read ahead of the stage's own thread.
 const AHEAD: usize = 4;
 
-/// How often a wait for bytes looks whether the run is still wanted.
+/// How often a wait for bytes checks whether the run was stopped.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Why a shard or the run cannot go on.
@@ -42,9 +41,12 @@ enum ReadError {
          set buffer = {samples} or less, or raise buffer_bytes"
     )]
     BufferFull { bytes: u64, samples: usize, limit: u64 },
-    #[error("`images` is empty: name at least one extension, such as \"jpg\"")]
+    #[error("{NO_EXTENSION}: {NAME_ONE}")]
     NoExtension,
 }
+
+const NO_EXTENSION: &str = "`images` is empty";
+const NAME_ONE: &str = "name at least one extension, such as \"jpg\"";
 
 impl StageKind for Shards {
     const KIND: &'static str = "shards";
@@ -54,15 +56,38 @@ impl StageKind for Shards {
     type Out = Flow<ImageBytes>;
     type Options = ShardsOptions;
 
+    fn verify(options: &ShardsOptions, look: &mut Look<'_>) {
+        if options.extensions().is_empty() {
+            look.fault("images", NO_EXTENSION, NAME_ONE);
+        }
+        let (shards, faults) = resolve_all(&options.urls, look.base, options.pipes());
+        match options.rank() {
+            Err(error) => look.fault("split", error.to_string(), ""),
+            Ok(rank) if faults.is_empty() => {
+                if let Err(error) = rank.share(shards) {
+                    look.fault("split", error.to_string(), "");
+                }
+            }
+            Ok(_) => {}
+        }
+        for fault in faults {
+            look.fault("urls", fault.message(), fault.help());
+        }
+    }
+
     fn build(options: ShardsOptions, build: &mut Build<'_>) -> Result<Built<Nothing, Flow<ImageBytes>>, StageError> {
-        // `images = "jpg;png;webp"`, as WebDataset writes it, is a list too.
-        let extensions = options.images.iter().flat_map(|list| list.split(';'));
-        let images: Vec<String> = extensions
-            .map(|extension| extension.trim().trim_start_matches('.').to_lowercase())
-            .filter(|extension| !extension.is_empty())
-            .collect();
+        let images = options.extensions();
         if images.is_empty() {
             return Err(ReadError::NoExtension.into());
+        }
+        // An [[eval]] measures on all of its data, in every process.
+        let rank = if build.dir.is_some() { options.rank()? } else { Rank::ALONE };
+        let all = resolve(&options.urls, build.base, options.pipes())?;
+        let total = all.len();
+        let sources = rank.share(all)?;
+        if let Some((rank_name, size_name)) = rank.from {
+            let Rank { rank, size, .. } = rank;
+            tracing::warn!("{rank_name} = {rank}, {size_name} = {size}: {} of {total} shards are read", sources.len());
         }
         let rules = Rules {
             images,
@@ -71,20 +96,6 @@ impl StageKind for Shards {
             max_caption: options.max_caption,
         };
         Recipe::note(build.services, Self::KIND, format!("{rules:?}"));
-
-        // An [[eval]] measures on all of its data, in every process.
-        let rank = match options.split {
-            Split::Auto if build.dir.is_some() => Rank::from_env(|name| std::env::var(name).ok())?,
-            _ => Rank::ALONE,
-        };
-        let pipes = if options.allow_pipes { Pipes::Allowed } else { Pipes::Refused };
-        let all = resolve(&options.urls, build.base, pipes)?;
-        let total = all.len();
-        let sources = rank.share(all)?;
-        if let Some((rank_name, size_name)) = rank.from {
-            let Rank { rank, size, .. } = rank;
-            tracing::warn!("{rank_name} = {rank}, {size_name} = {size}: {} of {total} shards are read", sources.len());
-        }
 
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("shards").enable_all().build()?;
@@ -101,7 +112,31 @@ impl StageKind for Shards {
     }
 }
 
-/// The shards with what tells their versions apart; a missing one is an error.
+impl ShardsOptions {
+    /// Extensions of pictures, lowercase. `images = "jpg;png;webp"`, as WebDataset writes it, is a
+    /// list too.
+    fn extensions(&self) -> Vec<String> {
+        let extensions = self.images.iter().flat_map(|list| list.split(';'));
+        extensions
+            .map(|extension| extension.trim().trim_start_matches('.').to_lowercase())
+            .filter(|extension| !extension.is_empty())
+            .collect()
+    }
+
+    fn pipes(&self) -> Pipes {
+        if self.allow_pipes { Pipes::Allowed } else { Pipes::Refused }
+    }
+
+    /// This process among those of the launcher.
+    fn rank(&self) -> Result<Rank, SplitError> {
+        match self.split {
+            Split::Auto => Rank::from_env(|name| std::env::var(name).ok()),
+            Split::None => Ok(Rank::ALONE),
+        }
+    }
+}
+
+/// The shards with their identities; a missing one is an error.
 async fn look_up(opener: &Opener, sources: &[(usize, Source)]) -> Result<Vec<Arc<Shard>>, OpenError> {
     let shards = sources.iter().map(|(number, source)| async move {
         let identity = opener.identity(source).await?;
@@ -153,7 +188,7 @@ impl Stage<Nothing, Flow<ImageBytes>> for Reader {
 }
 
 impl Reader {
-    /// Sends the samples of a tar on; how many, and what is wrong with the tar.
+    /// Sends on the samples of a tar; returns how many, and what is wrong with the tar.
     fn read(
         &self,
         position: usize,
@@ -178,8 +213,8 @@ impl Reader {
                 Ok(Some(Read::Failed(error))) => return Err(error.into()),
                 Ok(Some(Read::End { samples, fault })) => {
                     return match fault {
-                        // A server that fails or a disk that breaks says nothing of the shard:
-                        // to go on without it would make the result depend on the weather.
+                        // A failing server or disk says nothing about the shard itself: going on
+                        // without it would make the result depend on chance.
                         Some(fault @ Fault::Read { .. }) => {
                             Err(ReadError::Broken { url: shard.url.clone(), fault }.into())
                         }
@@ -192,7 +227,7 @@ impl Reader {
     }
 }
 
-/// What the reading task says.
+/// What the reading task reports.
 enum Read {
     Sample(RawSample),
     Failed(OpenError),
@@ -221,7 +256,7 @@ async fn read_shard(
         sender.send(Read::Sample(sample)).await?;
     }
     let (samples, fault) = samples.finish();
-    // A file may have been written into while it was read; a server sends one version or an error.
+    // A file may have been changed while it was read; a server sends one version or an error.
     if let Location::Local(_) = source.location
         && let Err(error) = opener.identity(source).await.and_then(same)
     {
@@ -245,21 +280,17 @@ fn sample(shard: &Arc<Shard>, raw: RawSample) -> Sample<ImageBytes> {
     }
 }
 
-/// Sends the samples of a cached shard on; how many.
+/// Sends on the samples of a cached shard; returns how many.
 fn replay(shard: &Arc<Shard>, samples: Vec<CachedSample>, out: &mut Shuffled) -> Result<u32, StageError> {
     let mut index = 0;
-    for CachedSample { key, captions, outcome } in samples {
-        let work = match outcome {
-            Ok(feature) => Work::Done(feature),
-            Err((stage, reason)) => Work::Skipped { stage, reason },
-        };
-        out.push(Sample { id: SampleId { shard: shard.clone(), index, key }, captions, work })?;
+    for sample in samples {
+        out.push(sample.recalled(shard, index))?;
         index += 1;
     }
     Ok(index)
 }
 
-/// The outlet behind the shuffle buffer.
+/// The outlet after the shuffle buffer.
 struct Shuffled {
     buffer: ShuffleBuffer<Sample<ImageBytes>>,
     /// Bytes of pictures in the buffer.
@@ -274,8 +305,8 @@ impl Shuffled {
         if let Some(leaving) = self.buffer.push(sample) {
             self.send(leaving)?;
         }
-        // To let samples go early would bound the memory as well, but then the order
-        // would depend on picture sizes, which a cached epoch does not know.
+        // Sending samples early would bound the memory as well, but then the order would
+        // depend on the sizes of pictures, which a cached epoch does not know.
         if self.bytes > self.limit {
             let (bytes, samples, limit) = (self.bytes, self.buffer.len(), self.limit);
             return Err(ReadError::BufferFull { bytes, samples: samples.saturating_sub(1), limit }.into());

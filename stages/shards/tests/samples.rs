@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stage_shards::{CaptionSource, Fault, RawSample, Reason, Rules, Samples};
 use tar::{Builder, EntryType, Header};
 
-/// A tar of these files, in this order, with its end mark.
+/// A tar of these files, in this order, with its end marker.
 fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (path, bytes) in files {
@@ -278,7 +278,7 @@ fn a_tar_cut_anywhere_gives_what_lies_whole_before_the_cut() {
         .collect();
     let files: Vec<(&str, &[u8])> = names.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
     let whole = pack(&files);
-    // Header and three blocks of picture, header and one block of caption; then the end mark.
+    // Header and three blocks of picture, header and one block of caption; then the end marker.
     let sample = 512 * 4 + 512 * 2;
     let caption_ends = 512 * 4 + 512 + caption.len();
     assert_eq!(whole.len(), 3 * sample + 1024);
@@ -311,7 +311,7 @@ fn what_is_no_tar_is_told_as_such() {
         (b"PK\x03\x04 and more", "zip"),
         (b"\n<!DOCTYPE html><html>", "web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "Git LFS"),
-        (&[b'x'; 5000], "no tar header"),
+        (&[b'x'; 5000], "not a tar header"),
     ] {
         let read = read(bytes);
         assert!(read.samples.is_empty());

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use items::{CachedSample, FeatureMemory, Flow, ImageBytes, Memory, Shard, ShardFault, ShardPlan, Work};
+use parking_lot::Mutex;
 use pipeline_engine::{
     Build, Built, Config, Inlet, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageError, StageKind,
     check, options,
 };
-use items::{CachedSample, FeatureMemory, Flow, ImageBytes, Memory, Shard, ShardFault, ShardPlan, Work};
 use stage_shards::Shards;
 
 options! {
@@ -22,7 +23,7 @@ options! {
 
 struct Sink;
 
-/// What came in which epoch: `epoch|shard|key|captions or reason`; marks as `epoch|shard|END n fault`.
+/// What came in which epoch: `epoch|shard|key|captions or reason`; the end of a shard as `epoch|shard|END n fault`.
 static SEEN: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
 
 struct Writer {
@@ -70,7 +71,7 @@ impl Stage<Flow<ImageBytes>, Nothing> for Writer {
                     format!("{}|{}|END {samples} {fault}", pass.epoch, shard.url)
                 }
             };
-            SEEN.lock().unwrap().entry(self.run.clone()).or_default().push(line);
+            SEEN.lock().entry(self.run.clone()).or_default().push(line);
         }
         Ok(())
     }
@@ -89,7 +90,7 @@ impl FeatureMemory for Fake {
         let remember = |(key, caption): (String, String)| CachedSample {
             key: key.into(),
             captions: [caption].into(),
-            outcome: Ok([1.0].into()),
+            work: Work::Done([1.0].into()),
         };
         Ok(Some((contents(&shard.url).into_iter().map(remember).collect(), None)))
     }
@@ -129,7 +130,7 @@ fn run(dir: &Path, name: &str, shards: &str, sink: &str) -> Result<Vec<String>, 
     let run_dir = RunDir::open(&dir.join(name), false, false).unwrap();
     let pipeline = Pipeline::build(plan, &registry, run_dir, "", false).map_err(|error| error.to_string())?;
     pipeline.run(&mut |_| {}).map_err(|error| error.to_string())?;
-    Ok(SEEN.lock().unwrap().remove(name).unwrap_or_default())
+    Ok(SEEN.lock().remove(name).unwrap_or_default())
 }
 
 fn of_epoch(lines: &[String], epoch: u32) -> Vec<&str> {

@@ -1,9 +1,12 @@
 //! The stage `tokenize`: the texts of a batch to token ids, end to end without
-//! padding, with the model's tokenizer ([`Tokenizer`]); so it needs `[model]`.
+//! padding, with the model's tokenizer ([`Tokenizer`]); so the stage needs `[model]`.
 
-use clip::{Checkpoint, Tokenizer};
-use pipeline_engine::{Build, Built, Map, Pass, StageError, StageKind, Worker, options};
-use items::{Captioned, ModelOptions, Tokens};
+use std::sync::Arc;
+
+use clip::Tokenizer;
+use items::{Captioned, Tokens};
+use model::Model;
+use pipeline_engine::{Build, Built, Look, Map, Pass, StageError, StageKind, Worker, options};
 
 options! {
     /// Options of the stage `tokenize`.
@@ -24,25 +27,21 @@ impl StageKind for Tokenize {
     type Out = Tokens;
     type Options = TokenizeOptions;
 
-    fn build(options: TokenizeOptions, build: &mut Build<'_>) -> Result<Built<Captioned, Tokens>, StageError> {
-        let model = build.section::<ModelOptions>("model")?;
-        let checkpoint = Checkpoint::open(clip_hub::resolve(&model.weights, build.base)?)?;
-        let text = checkpoint.text_config()?;
-        let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(text.max_position_embeddings);
-        if tokenizer.vocab_size() > text.vocab_size {
-            return Err(StageError::msg(format!(
-                "{}: the tokenizer has ids up to {}, but config.json gives the text tower {} tokens; \
-                 tokenizer and weights are not of one model",
-                checkpoint.dir().display(),
-                tokenizer.vocab_size() - 1,
-                text.vocab_size
-            )));
+    fn verify(_: &TokenizeOptions, look: &mut Look<'_>) {
+        if let Some(model) = Model::seen(look)
+            && let Err(error) = model.tokenizer()
+        {
+            look.fault("", error.to_string(), "");
         }
+    }
+
+    fn build(options: TokenizeOptions, build: &mut Build<'_>) -> Result<Built<Captioned, Tokens>, StageError> {
+        let tokenizer = Model::of(build)?.tokenizer()?;
         Ok(Built::Map { workers: options.workers, map: Box::new(TokenizeMap(tokenizer)) })
     }
 }
 
-struct TokenizeMap(Tokenizer);
+struct TokenizeMap(Arc<Tokenizer>);
 
 impl Map<Captioned, Tokens> for TokenizeMap {
     fn worker(&self, _: &Pass<'_>) -> Result<Box<dyn Worker<Captioned, Tokens> + '_>, StageError> {
@@ -58,7 +57,7 @@ fn tokenize(tokenizer: &Tokenizer, captioned: Captioned) -> Tokens {
         lens.push(one.len() as u32);
         ids.extend(one);
     }
-    Tokens { batch, roles, texts, ids, lens }
+    Tokens { batch, roles, ids, lens }
 }
 
 #[cfg(test)]
@@ -72,12 +71,11 @@ mod tests {
         let batch = Batch { epoch: 1, step: 0, items: [].into(), dim: 0, features: [].into() };
         let long = "cat ".repeat(100);
         let texts = vec!["a cat".to_owned(), String::new(), long];
-        let captioned = Captioned { batch, roles: [Role::Original].into(), texts: texts.clone() };
+        let captioned = Captioned { batch, roles: [Role::Original].into(), texts };
         let tokens = tokenize(&Tokenizer::clip(), captioned);
         assert_eq!(tokens.lens, [4, 2, 77]);
         assert_eq!(tokens.ids[..7], [49406, 320, 2368, 49407, 49406, 49407, 49406]);
         assert_eq!(tokens.ids.len(), 83);
         assert_eq!(tokens.ids[82], 49407);
-        assert_eq!(tokens.texts, texts);
     }
 }

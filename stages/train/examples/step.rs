@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clip::{ClipConfig, Layout, TextConfig, TextTower};
+use items::{Batch, BatchItem, Role, Tokens};
 use pipeline_engine::rng::Draw;
 use rand::RngExt;
-use items::{Batch, BatchItem, Role, Tokens};
+use stage_train::loss::tng::Tng;
 use stage_train::optimizer::Settings;
-use stage_train::trainer::{Objective, Step, Trainer};
+use stage_train::trainer::{Step, Trainer};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let arg = |i: usize, default: &str| args.get(i).cloned().unwrap_or(default.to_owned());
-    let (device, name) = clip::device::pick(&arg(1, "cpu")).unwrap();
+    let picked = clip::device::pick(&arg(1, "cpu")).unwrap();
     let layout = if arg(2, "padded") == "packed" { Layout::Packed } else { Layout::Padded };
     let (count, steps): (usize, u64) = (arg(3, "128").parse().unwrap(), arg(4, "7").parse().unwrap());
-    println!("{name}, {layout:?}, B = {count}, medians of {steps} steps");
+    println!("{}, {layout:?}, B = {count}, medians of {steps} steps", picked.description);
     for (width, layers) in [(64, 4), (256, 4)] {
         let text = TextConfig {
             hidden_size: width,
@@ -30,10 +31,10 @@ fn main() {
             ..TextConfig::default()
         };
         let weights = clip::init::random(&ClipConfig { text: Some(text.clone()), vision: None }, 1);
-        let tower = TextTower::from_tensors(&text, &weights, &device).unwrap();
-        let objective = Objective::Tng { noise: 1.0, temperature: 0.07 };
+        let tower = TextTower::from_tensors(&text, &weights, &picked.device).unwrap();
+        let loss = Arc::new(Tng { noise: 1.0, temperature: 0.07 });
         let settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };
-        let mut trainer = Trainer::new(&tower, objective, settings, layout);
+        let mut trainer = Trainer::new(&tower, loss, settings, layout);
         let taken: Vec<Step> = (0..=steps)
             .map(|step| {
                 let draw = Draw::new(0, "example").number(step);
@@ -79,7 +80,6 @@ fn batch(count: usize, dim: usize, draw: Draw) -> Tokens {
     Tokens {
         batch: Batch { epoch: 1, step: 0, items: (0..count).map(item).collect(), dim, features: features.into() },
         roles: [Role::Original, Role::Compositional, Role::Full].into(),
-        texts: Vec::new(),
         ids,
         lens,
     }

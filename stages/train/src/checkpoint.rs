@@ -1,17 +1,17 @@
-//! Checkpoints: all that a resumed run needs to go on as if nothing had happened.
+//! Checkpoints: everything that a resumed run needs to continue as if it had not been interrupted.
 //!
-//! A folder `checkpoints/e0003-s000132` (epochs finished, steps of the next one)
-//! holds `weights.safetensors`, `optimizer.safetensors` and `state.json` with the
-//! checksums of both and of itself. It is filled beside its place, made durable and renamed, so
-//! it is there whole or not at all; what disks do later, the checksums tell.
+//! A folder `checkpoints/e0003-s000132` (epochs finished, steps of the next one) holds
+//! `weights.safetensors`, `optimizer.safetensors` and `state.json` with the checksums of both and
+//! of itself. It is filled beside its place, made durable and renamed, so it is complete or not
+//! there at all; the checksums show what a disk has damaged later.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clip::text::TOKEN_EMBEDDING;
 use pipeline_engine::Position;
+use pipeline_engine::files::{sync_folder, write_atomically};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -24,14 +24,14 @@ const STATE: &str = "state.json";
 const PART: &str = ".part";
 const FORMAT: u32 = 2;
 
-/// Where training stands, and what this epoch's steps have cost so far.
+/// How far training is, and the losses of this epoch so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Progress {
     /// Epochs and steps.
     pub position: Position,
     /// Sums over the steps of the unfinished epoch, by name.
     pub losses: BTreeMap<String, f64>,
-    /// Steps of the unfinished epoch that gave no finite loss and were left out.
+    /// Steps of the unfinished epoch that were skipped because their loss or gradient was not finite.
     pub left_out: u64,
 }
 
@@ -40,7 +40,7 @@ pub struct Progress {
 pub struct Loaded {
     /// Its folder.
     pub path: PathBuf,
-    /// Where training stood.
+    /// How far training was.
     pub progress: Progress,
     /// Steps of the optimizer.
     pub optimizer_steps: u64,
@@ -55,12 +55,12 @@ struct State {
     steps: u64,
     total_steps: u64,
     optimizer_steps: u64,
-    /// Decimals that read back to the same bits, as text: JSON readers round numbers.
+    /// As text, with decimals that read back to the same bits: JSON readers round numbers.
     losses: BTreeMap<String, String>,
     left_out: u64,
     /// File name to BLAKE3.
     checksums: BTreeMap<String, String>,
-    /// BLAKE3 of all that stands above.
+    /// BLAKE3 of everything above.
     seal: String,
 }
 
@@ -85,15 +85,15 @@ impl Checkpoints {
         Self { dir, keep: keep.max(1) }
     }
 
-    /// Writes a checkpoint and removes those before the last few. Returns its folder.
+    /// Writes a checkpoint and removes all but the last few before it. Returns its folder.
     ///
     /// # Errors
-    /// When the disk is full, or the folder cannot be written; the checkpoints before it are still there.
+    /// When the disk is full, or the folder cannot be written; the earlier checkpoints are still there.
     pub fn save(&self, progress: &Progress, optimizer: &AdamW) -> Result<PathBuf, TrainError> {
         let name = format!("e{:04}-s{:06}", progress.position.epochs, progress.position.steps);
         let path = self.dir.join(&name);
-        // Written before this run was resumed from it, and nothing was trained since: the same
-        // bytes. To write it again would leave a moment in which there is none.
+        // It was written before this run was resumed from it, and nothing was trained since: the
+        // bytes are the same. Writing it again would leave a moment without a checkpoint.
         if path.exists() && load(&path).is_ok() {
             return Ok(path);
         }
@@ -102,18 +102,18 @@ impl Checkpoints {
             fs::remove_dir_all(&part).map_err(TrainError::io(&part))?;
         }
         if let Err(error) = fill(&part, progress, optimizer) {
-            // On a full disk, half a checkpoint would be in the way of all that is written after it.
+            // On a full disk, half a checkpoint would take the space of everything written after it.
             let _ = fs::remove_dir_all(&part);
             return Err(error);
         }
-        // Only a torn one: it is written again after a resume from before it.
+        // Only a damaged one can be there: it is written again after a resume from an earlier one.
         if path.exists() {
             fs::remove_dir_all(&path).map_err(TrainError::io(&path))?;
         }
         fs::rename(&part, &path).map_err(TrainError::io(&path))?;
-        sync_folder(&self.dir)?;
+        sync_folder(&self.dir).map_err(TrainError::io(&self.dir))?;
 
-        // Later ones may be there, torn, when this run was resumed from before them.
+        // Later ones may be there, damaged, when this run was resumed from an earlier one.
         let this = (progress.position.epochs, progress.position.steps);
         for (_, old) in self.list()?.iter().rev().filter(|(place, _)| *place < this).skip(self.keep - 1) {
             fs::remove_dir_all(old).map_err(TrainError::io(old))?;
@@ -139,11 +139,11 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// The newest whole checkpoint; those that are not whole are passed over with a warning.
+    /// The newest complete checkpoint; damaged ones are passed over with a warning. `None` if there are
+    /// no checkpoints: the run was killed before its first one.
     ///
     /// # Errors
-    /// When the folder cannot be read, or there are checkpoints but none is whole. That there
-    /// are none is no error: the run was killed before its first one.
+    /// When the folder cannot be read, or there are checkpoints but all of them are damaged.
     pub fn newest(&self) -> Result<Option<Loaded>, TrainError> {
         let all = self.list()?;
         let mut last = None;
@@ -151,7 +151,7 @@ impl Checkpoints {
             match load(path) {
                 Ok(loaded) => return Ok(Some(loaded)),
                 Err(error) => {
-                    tracing::warn!("passed over, because it is not whole: {error}");
+                    tracing::warn!("passed over, because it is damaged: {error}");
                     last.get_or_insert(error);
                 }
             }
@@ -188,7 +188,7 @@ fn fill(part: &Path, progress: &Progress, optimizer: &AdamW) -> Result<(), Train
     for (file, bytes) in [(WEIGHTS, weights(optimizer)), (OPTIMIZER, moments(optimizer))] {
         let bytes = bytes.map_err(|message| TrainError::Checkpoint { path: part.join(file), message })?;
         checksums.insert(file.to_owned(), blake3::hash(&bytes).to_hex().to_string());
-        write_durably(&part.join(file), &bytes)?;
+        write(&part.join(file), &bytes)?;
     }
     let state = State {
         format: FORMAT,
@@ -203,14 +203,18 @@ fn fill(part: &Path, progress: &Progress, optimizer: &AdamW) -> Result<(), Train
     };
     let json = state.sealed().and_then(|state| serde_json::to_vec_pretty(&state));
     let json = json.map_err(|e| TrainError::io(&part.join(STATE))(e.into()))?;
-    write_durably(&part.join(STATE), &json)?;
-    sync_folder(part)
+    write(&part.join(STATE), &json)?;
+    sync_folder(part).map_err(TrainError::io(part))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+    write_atomically(path, bytes).map_err(TrainError::io(path))
 }
 
 /// Epochs finished, and steps of the next one.
 type Place = (u32, u64);
 
-/// The place of `e0003-s000132`.
+/// Reads the name of a checkpoint's folder, `e0003-s000132`.
 fn place(name: &str) -> Option<Place> {
     let (epochs, steps) = name.strip_prefix('e')?.split_once("-s")?;
     Some((epochs.parse().ok()?, steps.parse().ok()?))
@@ -224,7 +228,7 @@ fn weights(optimizer: &AdamW) -> Result<Vec<u8>, String> {
     pack(tensors.collect::<Result<Vec<_>, _>>())
 }
 
-/// Of the token embedding only the rows that have moments: they are a small part.
+/// Of the token embedding only the rows that have moments, which are a small part of it.
 fn moments(optimizer: &AdamW) -> Result<Vec<u8>, String> {
     struct Part {
         name: String,
@@ -275,13 +279,13 @@ fn load(path: &Path) -> Result<Loaded, TrainError> {
     let seal = state.seal.clone();
     let state = state.sealed().map_err(|e| torn(format!("{STATE}: {e}")))?;
     if state.seal != seal {
-        return Err(torn(format!("{STATE} does not have the checksum that it says")));
+        return Err(torn(format!("{STATE} does not match its own checksum")));
     }
     let checked = |name: &str| {
         let bytes = read(name)?;
         let sum = blake3::hash(&bytes).to_hex().to_string();
         if state.checksums.get(name) != Some(&sum) {
-            return Err(torn(format!("{name} does not have the checksum that {STATE} says")));
+            return Err(torn(format!("{name} does not match its checksum in {STATE}")));
         }
         Ok(bytes)
     };
@@ -310,14 +314,14 @@ fn load(path: &Path) -> Result<Loaded, TrainError> {
         };
         let (exp_avg, exp_avg_sq) = (moment("exp_avg")?, moment("exp_avg_sq")?);
         if exp_avg.len() != values.len() || exp_avg_sq.len() != values.len() {
-            return Err(torn(format!("the moments of {name} have another size than it has")));
+            return Err(torn(format!("the moments of {name} have another size than {name} itself")));
         }
         let parameter = Parameter::restored(view.shape().to_vec(), values, exp_avg, exp_avg_sq);
         parameters.insert(name.to_owned(), parameter);
     }
     let losses = state.losses.into_iter().map(|(name, sum)| match sum.parse() {
         Ok(value) => Ok((name, value)),
-        Err(_) => Err(torn(format!("{STATE}: {sum:?} is no number"))),
+        Err(_) => Err(torn(format!("{STATE}: {sum:?} is not a number"))),
     });
     let position = Position { epochs: state.epochs, steps: state.steps, total_steps: state.total_steps };
     Ok(Loaded {
@@ -334,19 +338,6 @@ fn floats(view: &TensorView<'_>) -> Vec<f32> {
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = u32> {
     bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-}
-
-fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
-    let mut file = File::create(path).map_err(TrainError::io(path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(TrainError::io(path))
-}
-
-/// Makes names durable; Windows cannot open folders and needs it not.
-fn sync_folder(path: &Path) -> Result<(), TrainError> {
-    if cfg!(unix) {
-        File::open(path).and_then(|folder| folder.sync_all()).map_err(TrainError::io(path))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -390,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn comes_back_bit_by_bit() {
+    fn a_checkpoint_is_read_back_bit_by_bit() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().join("checkpoints"), 2);
         assert!(checkpoints.newest().unwrap().is_none());
@@ -421,13 +412,13 @@ mod tests {
         }
         assert_eq!(names(&checkpoints), ["e0001-s000005", "e0002-s000000"]);
         assert!(dir.path().join("mine").exists());
-        // Resumed from before a torn one: the whole ones must stay.
+        // Resumed from before a damaged one: the complete ones must stay.
         checkpoints.save(&at(1, 7), &adam).unwrap();
         assert_eq!(names(&checkpoints), ["e0001-s000005", "e0001-s000007", "e0002-s000000"]);
     }
 
     #[test]
-    fn torn_ones_are_passed_over() {
+    fn damaged_ones_are_passed_over() {
         let adam = trained();
         for (file, cut) in [(WEIGHTS, 10), (OPTIMIZER, 1), (STATE, 20), (STATE, usize::MAX), (WEIGHTS, usize::MAX)] {
             let dir = tempfile::tempdir().unwrap();
@@ -471,6 +462,6 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("\"steps\": 7", "\"steps\": 8")).unwrap();
         let error = checkpoints.newest().unwrap_err().to_string();
-        assert!(error.contains("state.json does not have the checksum"), "{error}");
+        assert!(error.contains("state.json does not match its own checksum"), "{error}");
     }
 }

@@ -1,12 +1,12 @@
 //! The text tower as probes see it: texts in, unit features out.
 
 use clip::{Layout, TextTower, Tokenizer};
-use pipeline_engine::StageError;
 use items::TextEncoder;
+use pipeline_engine::StageError;
 use std::sync::Arc;
 
 use crate::error::TrainError;
-use crate::loss::normalised;
+use crate::loss::primitives::normalised;
 use crate::trainer::read;
 
 /// Texts that go through the tower at once.

@@ -1,22 +1,36 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use items::Role;
+
 /// Why training cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The stage before makes other texts than the loss needs.
-    #[error("loss = \"{loss}\" needs {needs}; {help}")]
-    Roles {
-        /// The loss.
-        loss: &'static str,
+    /// The batches do not have the texts that the loss needs.
+    #[error("the loss needs {what}, but the batches have no text with the role {missing:?}; {help}")]
+    Texts {
         /// Which texts it needs.
-        needs: String,
+        what: &'static str,
+        /// A role that no text has.
+        missing: Role,
         /// What to change.
         help: &'static str,
     },
-    /// Image features and text features do not lie in one space.
+    /// A loss asks for a text that it does not get.
     #[error(
-        "the image features have {images} dimensions, the text tower projects to {texts}: \
+        "the loss asks for the texts with the role {0:?}; either the stage captions does not make them for each \
+         image, or the loss does not name this role in `needs` and `reads`"
+    )]
+    Role(Role),
+    /// A loss asks for the tower before training without having said so.
+    #[error("the loss asks for the text tower before training, but does not say so in `needs`")]
+    NoStart,
+    /// A loss without terms, or one that does not depend on the texts.
+    #[error("the loss {0}, so nothing can be learned from it")]
+    NoGradient(&'static str),
+    /// Image features and text features are not in one space.
+    #[error(
+        "the image features have {images} dimensions, but the text tower projects to {texts}: \
          [model] weights must be a pair of towers that were trained together"
     )]
     Width {
@@ -25,7 +39,7 @@ pub enum TrainError {
         /// D of the texts.
         texts: usize,
     },
-    /// A text tower whose features are in no space with images.
+    /// A text tower whose features are in no common space with images.
     #[error(
         "{}: the text tower has no text_projection.weight, so its features cannot be compared with images; \
          save the checkpoint from CLIPModel or CLIPTextModelWithProjection",
@@ -33,18 +47,18 @@ pub enum TrainError {
     )]
     NoProjection(PathBuf),
     /// More blocks are to be trained than there are, or none.
-    #[error("front_layers = {asked}, but the text tower has {there} blocks; choose 1 to {there}, or leave it away")]
+    #[error("front_layers = {asked}, but the text tower has {there} blocks; choose 1 to {there}, or omit it")]
     FrontLayers {
         /// What the config asks for.
         asked: usize,
         /// Blocks of the tower.
         there: usize,
     },
-    /// The loss or its gradient is no number any more.
+    /// The loss or its gradient is not a number any more.
     #[error(
         "{what} is {value} in step {step} of epoch {epoch}, at the samples {keys}; the weights are as they were before \
          this step. {checkpoint}. All its samples are in not-finite.jsonl. A lower train.lr, or \
-         train.clip_norm = 1.0, may help; train.on_not_finite = \"skip\" leaves such steps out"
+         train.clip_norm = 1.0, may help; train.on_not_finite = \"skip\" skips such steps"
     )]
     NotFinite {
         /// `the loss` or `the norm of the gradient`.
@@ -57,7 +71,7 @@ pub enum TrainError {
         step: u64,
         /// The first few keys of the batch.
         keys: String,
-        /// The last good checkpoint, in words.
+        /// A sentence about the last good checkpoint.
         checkpoint: String,
     },
     /// Steps are missing or came twice: a resumed run would train other steps than the one before.
@@ -88,7 +102,7 @@ pub enum TrainError {
     },
     /// There are checkpoints, but none can be used.
     #[error(
-        "none of the {count} checkpoints in {} is whole, the newest because of: {newest}; put them back from a copy, \
+        "none of the {count} checkpoints in {} is complete. The newest: {newest}. Put them back from a copy, \
          or start the run anew with --force",
         .dir.display()
     )]
@@ -100,7 +114,7 @@ pub enum TrainError {
         /// What is wrong with the newest.
         newest: Box<TrainError>,
     },
-    /// Every step of an epoch gave a loss that is no number.
+    /// Every step of an epoch gave a loss that is not a number.
     #[error(
         "none of the {steps} steps of epoch {epoch} gave a finite loss: nothing was learned. {checkpoint}. A lower train.lr may help"
     )]
@@ -109,11 +123,11 @@ pub enum TrainError {
         epoch: u32,
         /// Steps of the epoch.
         steps: u64,
-        /// The last good checkpoint, in words.
+        /// A sentence about the last good checkpoint.
         checkpoint: String,
     },
     /// The device failed.
-    #[error("the device failed: {0}; once it works again, go on with --resume")]
+    #[error("the device failed: {0}; once it works again, continue with --resume")]
     Device(String),
     /// The model.
     #[error(transparent)]

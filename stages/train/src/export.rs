@@ -1,16 +1,16 @@
-//! What a run is for: the checkpoint in the layout it came in, and a model card.
+//! The result of a run: the trained checkpoint in the layout that it came in, and a model card.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use clip::checkpoint::Tower;
 use clip::{Checkpoint, Tensors};
-use pipeline_engine::write_atomically;
+use pipeline_engine::files::write_atomically;
 use serde_json::Value;
 
 use crate::error::TrainError;
 
-/// What a model card tells.
+/// What is in a model card.
 #[derive(Debug, Clone, Default)]
 pub struct Card {
     /// `[model] weights`, as the config has it.
@@ -18,12 +18,12 @@ pub struct Card {
     /// The run's resolved config; empty if there is none.
     pub config: String,
     /// Options of the stage with their values, as TOML.
-    pub options: Vec<(&'static str, String)>,
-    /// Where the tensors lived, in words.
+    pub options: Vec<(String, String)>,
+    /// Description of the device that was used.
     pub device: String,
     /// The run's seed.
     pub seed: u64,
-    /// Shards that were read, with what tells their versions apart; none if the pipeline has no shards.
+    /// Shards that were read, each with what identifies its version; `None` if the pipeline has no shards.
     pub shards: Option<Vec<(String, String)>>,
     /// Epochs.
     pub epochs: u32,
@@ -40,7 +40,7 @@ pub struct Card {
 pub fn export(checkpoint: &Checkpoint, dir: &Path, trained: &Tensors, card: &Card) -> Result<(), TrainError> {
     let exported = checkpoint.export(dir, trained)?;
     for file in exported.left_out {
-        tracing::warn!("the export leaves {} out: it has the old weights in another format", file.display());
+        tracing::warn!("the export omits {}: it has the old weights in another format", file.display());
     }
     let path = dir.join("MODEL_CARD.md");
     write_atomically(&path, card.text(checkpoint).as_bytes()).map_err(TrainError::io(&path))
@@ -52,7 +52,7 @@ impl Card {
         let mut text = format!(
             "# {start}, text tower fine-tuned\n\n\
              Made by `pipeline` {}. The text tower and its projection were trained; the image encoder, the tokenizer \
-             and everything else are those of `{start}`, and its licence holds on. The folder has the layout of that \
+             and everything else are those of `{start}`, and its licence still applies. The folder has the layout of that \
              checkpoint and loads in its place.\n\n\
              ## Training\n\n\
              {} epochs, {} steps, seed {}, on {}.",
@@ -85,7 +85,7 @@ impl Card {
         }
         if !self.config.is_empty() {
             text.push_str("\n## Configuration\n\nEvery default is written out.\n\n```toml\n");
-            // Where on somebody's disk it ran is nobody's business.
+            // The folder in which it ran is private and of no use to others.
             let lines = self.config.lines().filter(|line| !line.starts_with("base = ") && !line.starts_with('#'));
             for line in lines.skip_while(|line| line.is_empty()) {
                 text.push_str(line);
@@ -96,7 +96,7 @@ impl Card {
         text
     }
 
-    /// What the start is called: the name on the hub, or that of the folder.
+    /// The name of the checkpoint that training started from: that on the hub, or that of the folder.
     fn name(&self, checkpoint: &Checkpoint) -> String {
         match self.weights.strip_prefix("hf:") {
             Some(name) => name.to_owned(),
@@ -104,8 +104,8 @@ impl Card {
         }
     }
 
-    /// A row a measurement, those before and after side by side, in the order of the file. A
-    /// run that was resumed may have measured twice; the last counts.
+    /// One row per measurement, with the values before and after side by side, in the order of the
+    /// file. A run that was resumed may have measured twice; the last value counts.
     fn scores(&self) -> Vec<[String; 6]> {
         let mut rows: Vec<[String; 6]> = Vec::new();
         for line in &self.results {
@@ -131,7 +131,7 @@ impl Card {
     }
 }
 
-/// Equal for equal shards, whenever they were copied: the time of a file is left out.
+/// Equal for equal shards, no matter when they were copied: the time of a file is not included.
 fn data_digest(shards: &[(String, String)]) -> String {
     let mut hash = blake3::Hasher::new();
     for (name, identity) in shards {

@@ -1,9 +1,9 @@
 //! The stage `train`: fits the text tower to image features that do not change.
 //!
-//! - [`loss`] turns text features and image features into one number: `tng`
-//!   (TNG-CLIP, arXiv 2505.18434) and `contrast`, our own.
-//! - [`optimizer`] is AdamW on the host; [`schedule`] says the learning rate.
-//! - [`trainer`] makes one step of all that; it knows nothing of pipelines.
+//! - [`loss`] has the losses, one file each, and what a loss sees of a step. A new loss is a new
+//!   file there and one word in its list.
+//! - [`trainer`] makes one step with a loss and an [`optimizer`]; it knows nothing of pipelines.
+//! - [`schedule`] computes the learning rate.
 //! - [`checkpoint`] keeps what a resumed run needs, [`export`] writes what people use.
 //! - [`encoder`] is the tower as probes see it.
 //! - [`stage`] is the stage itself.

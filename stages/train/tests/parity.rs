@@ -8,8 +8,11 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::{Dtype, SafeTensors};
-use stage_train::loss;
+use stage_train::loss::primitives::normalised;
+use stage_train::loss::tng::Tng;
+use stage_train::loss::{Term, total};
 
+const TNG: Tng = Tng { noise: 1.0, temperature: 0.07 };
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/golden/loss");
 
 fn numbers(tensors: &SafeTensors<'_>, name: &str) -> Vec<f64> {
@@ -23,10 +26,14 @@ fn numbers(tensors: &SafeTensors<'_>, name: &str) -> Vec<f64> {
     }
 }
 
+fn value(term: &Term) -> f64 {
+    f64::from(term.value.clone().into_scalar::<f32>())
+}
+
 #[test]
 fn tng_matches_pytorch() {
     if !Path::new(GOLDEN).exists() {
-        println!("skipped: there is no {GOLDEN}");
+        println!("skipped: {GOLDEN} does not exist");
         return;
     }
     for (count, width) in [(1, 8), (4, 16), (8, 64), (128, 512)] {
@@ -40,13 +47,10 @@ fn tng_matches_pytorch() {
         };
         let labels: Vec<u32> = numbers(&input, "labels_text").iter().map(|&l| l as u32).collect();
         let texts = matrix("text_features").autodiff().require_grad();
-        let loss = loss::tng(texts.clone(), matrix("image_features"), &labels, 0.07);
-        let term = |name: &str| -> f64 {
-            let term = loss.0.iter().find(|term| term.name == name).unwrap();
-            f64::from(term.value.clone().into_scalar::<f32>())
-        };
+        let terms = TNG.both_ways(normalised(texts.clone()), matrix("image_features"), &labels);
+        let term = |name: &str| value(terms.iter().find(|term| term.name == name).unwrap());
         let (text_to_image, image_to_text) = (term("text_to_image"), term("image_to_text"));
-        let total = loss.total().unwrap();
+        let total = total(&terms).unwrap();
         let gradients = total.backward();
         let total = f64::from(total.into_scalar::<f32>());
         let gradient: Vec<f32> = texts.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
@@ -89,10 +93,9 @@ fn tng_matches_pytorch_on_our_own_goldens() {
         let labels: Vec<u32> =
             formula::bits(&format!("{case}.labels"), count).map(|bits| bits % (3 * count as u32)).collect();
         let texts = matrix("text_features", 3 * count, 1.0).autodiff().require_grad();
-        let loss = loss::tng(texts.clone(), matrix("image_features", count, 0.25), &labels, 0.07);
-        let mut found: Vec<f64> =
-            loss.0.iter().map(|term| f64::from(term.value.clone().into_scalar::<f32>())).collect();
-        let total = loss.total().unwrap();
+        let terms = TNG.both_ways(normalised(texts.clone()), matrix("image_features", count, 0.25), &labels);
+        let mut found: Vec<f64> = terms.iter().map(value).collect();
+        let total = total(&terms).unwrap();
         let gradients = total.backward();
         found.insert(0, f64::from(total.into_scalar::<f32>()));
         let expected = numbers(&golden, &format!("{case}.loss"));

@@ -9,26 +9,33 @@ use std::sync::Arc;
 
 use clip::{Checkpoint, Precision};
 use common::{DIM, TNG, TWINS, batch, tiny};
+use items::{Role, TextEncoderHandle, Tokens, contract};
+use model::ModelOptions;
 use pipeline_engine::*;
-use items::{ModelOptions, TextEncoderHandle, TextRoles, Tokens};
 use stage_train::TrainKind;
 
 options! {
     /// Options of `toy`.
     pub struct ToyOptions {
-        /// Steps an epoch.
+        /// Steps per epoch.
         steps: u64 = 4;
         /// Twins instead of the texts of TNG.
         twins: bool = false;
-        /// From this step of epoch 2 on, features are no numbers.
+        /// From this step of epoch 2 on, features are NaN.
         poison: u64 = 1 << 60;
-        /// For so many steps.
+        /// For this many steps.
         poisoned: u64 = 1 << 60;
     }
 }
 
 /// Makes batches of random texts.
 struct Toy(ToyOptions);
+
+impl ToyOptions {
+    fn roles(&self) -> &'static [Role] {
+        if self.twins { &TWINS } else { &TNG }
+    }
+}
 
 impl StageKind for Toy {
     const KIND: &'static str = "toy";
@@ -37,18 +44,19 @@ impl StageKind for Toy {
     type Out = Tokens;
     type Options = ToyOptions;
 
-    fn build(options: ToyOptions, build: &mut Build<'_>) -> Result<Built<Nothing, Tokens>, StageError> {
-        let roles = if options.twins { TWINS.to_vec() } else { TNG.to_vec() };
-        build.services.publish(Arc::new(TextRoles(roles)));
+    fn build(options: ToyOptions, _: &mut Build<'_>) -> Result<Built<Nothing, Tokens>, StageError> {
         Ok(Built::Stage(Box::new(Self(options))))
+    }
+
+    fn gives(options: &ToyOptions) -> Vec<Fact> {
+        options.roles().iter().map(|&role| contract::role(role)).collect()
     }
 }
 
 impl Stage<Nothing, Tokens> for Toy {
     fn run(&mut self, pass: &Pass<'_>, _: Inlet<Nothing>, mut output: Outlet<Tokens>) -> Result<(), StageError> {
-        let roles = if self.0.twins { &TWINS[..] } else { &TNG[..] };
         for step in pass.skip_steps..self.0.steps {
-            let mut tokens = batch(5, roles, pass.epoch, step, pass.draw("toy").number(step));
+            let mut tokens = batch(5, self.0.roles(), pass.epoch, step, pass.draw("toy").number(step));
             if pass.epoch == 2 && step >= self.0.poison && step - self.0.poison < self.0.poisoned {
                 tokens.batch.features = vec![f32::NAN; 5 * DIM].into();
             }
@@ -59,20 +67,33 @@ impl Stage<Nothing, Tokens> for Toy {
 }
 
 options! {
-    /// `width` has none.
-    pub struct NoOptions {}
+    /// Measures the cosine of two texts.
+    pub struct Cosine {}
 }
 
-/// Measures the cosine of two texts.
-struct Cosine;
-
-impl ProbeKind for Cosine {
-    const KIND: &'static str = "cosine";
+impl Part for Cosine {
+    const NAME: &'static str = "cosine";
     const ABOUT: &'static str = "compares texts";
-    type Options = NoOptions;
+}
 
-    fn build(_: NoOptions, _: &str, _: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
-        Ok(Box::new(Self))
+/// What the tests measure.
+trait Comparison: Send + Sync {
+    fn probe(&self) -> Box<dyn Probe>;
+}
+
+impl Comparison for Cosine {
+    fn probe(&self) -> Box<dyn Probe> {
+        Box::new(Self {})
+    }
+}
+
+parts! {
+    dyn Comparison: "comparison" => [Cosine]
+}
+
+impl ProbePart for dyn Comparison {
+    fn build(&self, _: &str, _: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
+        Ok(self.probe())
     }
 }
 
@@ -106,8 +127,13 @@ impl Probe for Cosine {
     }
 }
 
-/// Runs `[[stage]] toy` and `[[stage]] train` in `dir`; asks for a stop when epoch `stop_in` starts.
-fn run(dir: &Path, resume: bool, toy: &str, train: &str, stop_in: u32) -> Result<Summary, RunError> {
+fn registry() -> Arc<Registry> {
+    let registry = Registry::new().section::<ModelOptions>().stage::<Toy>().stage::<TrainKind>();
+    Arc::new(registry.probes_of::<dyn Comparison>())
+}
+
+/// Checks `[[stage]] toy` and `[[stage]] train` in `dir`.
+fn plan(dir: &Path, toy: &str, train: &str) -> Result<Plan, Vec<String>> {
     let weights = dir.join("start");
     if !weights.exists() {
         let (config, tensors) = tiny();
@@ -117,11 +143,20 @@ fn run(dir: &Path, resume: bool, toy: &str, train: &str, stop_in: u32) -> Result
         "[run]\nepochs = 3\ndevice = \"cpu\"\n[model]\nweights = \"start\"\n[[stage]]\nkind = \"toy\"\n{toy}\n\
          [[stage]]\nkind = \"train\"\nlr = 1e-3\n{train}\n[[eval]]\nkind = \"cosine\"\nname = \"cosine\"\n"
     );
-    let registry =
-        Registry::new().section::<ModelOptions>("model", "the checkpoint").stage::<Toy>().stage::<TrainKind>();
-    let registry = Arc::new(registry.probe::<Cosine>());
-    let config = Config::parse("test.toml", text, dir.to_owned()).map_err(|f| panic!("{f:?}")).unwrap();
-    let plan = check(&config, &registry).map_err(|f| panic!("{f:?}")).unwrap();
+    let config = Config::parse("test.toml", text, dir.to_owned());
+    let plan = config.and_then(|config| check(&config, &registry()));
+    plan.map_err(|faults| faults.iter().map(ToString::to_string).collect())
+}
+
+/// What is wrong with them.
+fn faults(dir: &Path, toy: &str, train: &str) -> Vec<String> {
+    plan(dir, toy, train).map(|_| ()).unwrap_err()
+}
+
+/// Runs them; asks for a stop when epoch `stop_in` starts.
+fn run(dir: &Path, resume: bool, toy: &str, train: &str, stop_in: u32) -> Result<Summary, RunError> {
+    let plan = plan(dir, toy, train).map_err(|faults| panic!("{faults:?}")).unwrap();
+    let registry = registry();
     let pipeline = Pipeline::build(plan, &registry, RunDir::open(&dir.join("run"), resume, false)?, "", resume)?;
     let handle = pipeline.handle();
     pipeline.run(&mut |event| {
@@ -139,9 +174,12 @@ fn file(dir: &Path, name: &str) -> Vec<u8> {
 #[test]
 fn a_resumed_run_ends_with_the_same_bytes() {
     for (toy, train) in [
-        ("", "noise = 0.5"),
+        ("", "[stage.tng]\nnoise = 0.5"),
         ("", "front_layers = 1"),
-        ("twins = true", "loss = \"contrast\"\nw_keep = 0.5\nschedule = \"cosine\"\nwarmup_steps = 3"),
+        (
+            "twins = true",
+            "loss = \"contrast\"\nschedule = \"cosine\"\nwarmup_steps = 3\n[stage.contrast]\nkeep = 0.5\nturn = 0.5",
+        ),
     ] {
         let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         run(whole.path(), false, toy, train, 0).unwrap();
@@ -180,9 +218,6 @@ fn an_export_of_front_layers_has_everything_else_as_it_was() {
         let trained = name.starts_with("text_model.encoder.layers.0.");
         assert_eq!(start.tensor(name).unwrap() == export.tensor(name).unwrap(), !trained, "{name}");
     }
-    let dir = tempfile::tempdir().unwrap();
-    let message = run(dir.path(), false, "", "front_layers = 9", 0).unwrap_err().to_string();
-    assert!(message.contains("front_layers = 9") && message.contains("2 blocks"), "{message}");
 }
 
 #[test]
@@ -240,7 +275,7 @@ fn the_loss_of_each_epoch_is_written_down() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_is_told_in_full() {
+fn a_loss_that_is_not_finite_is_reported_in_full() {
     let dir = tempfile::tempdir().unwrap();
     let message = run(dir.path(), false, "poison = 2", "", 0).unwrap_err().to_string();
     for part in [
@@ -256,7 +291,7 @@ fn a_loss_that_is_no_number_is_told_in_full() {
 }
 
 #[test]
-fn a_step_that_is_no_number_can_be_left_out() {
+fn a_step_that_is_not_finite_can_be_skipped() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (toy, train) = ("poison = 1\npoisoned = 1", "on_not_finite = \"skip\"\ncheckpoint_steps = 1\nkeep = 20");
     run(whole.path(), false, toy, train, 0).unwrap();
@@ -275,7 +310,7 @@ fn a_step_that_is_no_number_can_be_left_out() {
     };
     assert_eq!(loss(whole.path())[0]["n"], 3, "the mean is over the steps that were made");
 
-    // Resumed behind it, the count of what was left out is not lost.
+    // When the run is resumed after such a step, the count of skipped steps is not lost.
     run(cut.path(), false, toy, train, 3).unwrap_err();
     let later = ["e0002-s000000", "e0002-s000001", "e0001-s000003"];
     later.iter().for_each(|name| drop(std::fs::remove_dir_all(cut.path().join("run/checkpoints").join(name))));
@@ -290,9 +325,48 @@ fn a_step_that_is_no_number_can_be_left_out() {
 }
 
 #[test]
-fn texts_that_do_not_fit_are_found_while_building() {
+fn texts_that_do_not_fit_the_loss_are_found_by_check() {
     let dir = tempfile::tempdir().unwrap();
-    let message = run(dir.path(), false, "twins = true", "", 0).unwrap_err().to_string();
-    assert!(message.contains("captions.generator = \"tng\""), "{message}");
-    assert!(!message.contains("epoch"), "{message}");
+    let [found] = &faults(dir.path(), "twins = true", "")[..] else { panic!() };
+    assert!(found.contains("the loss `tng` needs the caption, a compositional and a full negation"), "{found}");
+    assert!(found.contains("writer = \"tng\""), "{found}");
+    let [found] = &faults(dir.path(), "", "loss = \"contrast\"")[..] else { panic!() };
+    assert!(found.contains("the loss `contrast` needs pairs") && found.contains("writer = \"twins\""), "{found}");
+    // Captions are enough when no term asks for twins.
+    plan(dir.path(), "", "loss = \"contrast\"\n[stage.contrast]\ntwin = 0.0").unwrap();
+}
+
+#[test]
+fn check_finds_what_the_tower_and_the_device_cannot_do_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = faults(dir.path(), "", "front_layers = 9\nprecision = \"f16\"");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().any(|f| f.contains("front_layers = 9") && f.contains("2 blocks")), "{found:?}");
+    assert!(found.iter().any(|f| f.contains("precision = \"f32\"")), "{found:?}");
+
+    let (mut config, mut tensors) = tiny();
+    config.text.as_mut().unwrap().projected = false;
+    config.text.as_mut().unwrap().projection_dim = 16;
+    tensors.remove("text_projection.weight");
+    let dir = tempfile::tempdir().unwrap();
+    Checkpoint::create(dir.path().join("start"), &config, &tensors, Precision::F32).unwrap();
+    let found = faults(dir.path(), "", "");
+    assert!(found.iter().any(|f| f.contains("no text_projection.weight")), "{found:?}");
+}
+
+#[test]
+fn keys_that_moved_to_the_losses_are_refused_with_the_line_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = "noise = 0.5\ntemperature = 0.1\nw_caption = 1.0\nw_twin = 1.0\ntwin_temperature = 0.1\nw_keep = 2.0\n\
+               w_turn = 0.5\nhard_negatives = true\nacross = true\nimage_noise = 0.5";
+    let found = faults(dir.path(), "", old);
+    assert_eq!(found.len(), 10, "{found:?}");
+    for line in [
+        "write `noise = 0.5` under [stage.tng]",
+        "under [stage.tng] or [stage.contrast]",
+        "write `caption = 1.0` under [stage.contrast]",
+        "write `keep = 2.0` under [stage.contrast]",
+    ] {
+        assert!(found.iter().any(|f| f.contains(line)), "{line}: {found:?}");
+    }
 }

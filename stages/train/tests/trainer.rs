@@ -4,14 +4,19 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use clip::{Layout, Mapper, Params, TextTower};
 use common::{DIM, TNG, TWINS, batch, tiny};
+use items::Role;
 use pipeline_engine::rng::Draw;
-use stage_train::loss::{self, Contrast};
+use stage_train::loss::contrast::Contrast;
+use stage_train::loss::primitives::normalised;
+use stage_train::loss::tng::{self, Tng};
+use stage_train::loss::{Loss, total};
 use stage_train::optimizer::{AdamW, Gradient, Settings};
-use stage_train::trainer::{NoStep, Objective, Trainer};
+use stage_train::trainer::{NoStep, Trainer};
 
 const SETTINGS: Settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };
 const CONTRAST: Contrast = Contrast {
@@ -25,11 +30,16 @@ const CONTRAST: Contrast = Contrast {
     across: true,
     image_noise: 0.0,
 };
-const NOISE_FREE: Objective = Objective::Tng { noise: 0.0, temperature: 0.07 };
+const NOISE_FREE: Tng = Tng { noise: 0.0, temperature: 0.07 };
 
 fn tower() -> TextTower {
     let (config, tensors) = tiny();
     TextTower::from_tensors(&config.text.unwrap(), &tensors, &Device::flex()).unwrap()
+}
+
+/// Each loss, with its texts.
+fn losses(noise: f64) -> [(Arc<dyn Loss>, &'static [Role]); 2] {
+    [(Arc::new(Tng { noise, temperature: 0.07 }), &TNG[..]), (Arc::new(CONTRAST), &TWINS[..])]
 }
 
 fn draw(step: u64) -> Draw {
@@ -50,7 +60,7 @@ impl Mapper for Dense {
 #[test]
 fn a_step_equals_one_with_the_whole_token_embedding() {
     let mut tower = tower();
-    let mut trainer = Trainer::new(&tower, NOISE_FREE, SETTINGS, Layout::Padded);
+    let mut trainer = Trainer::new(&tower, Arc::new(NOISE_FREE), SETTINGS, Layout::Padded);
     let mut plain = AdamW::new(SETTINGS, tower.tensors());
     for step in 0..3 {
         let tokens = batch(6, &TNG, 1, step, draw(step));
@@ -61,8 +71,9 @@ fn a_step_equals_one_with_the_whole_token_embedding() {
         let texts = leaves.forward(&tokens.ids, &lens, Layout::Padded).unwrap();
         let features = TensorData::new(tokens.batch.features.to_vec(), [6, DIM]);
         let images = Tensor::from_data(features, &Device::flex());
-        let labels = loss::noisy_labels(6, 0.0, &mut draw(step).rng());
-        let gradients = loss::tng(texts, images, &labels, 0.07).total().unwrap().backward();
+        let targets = tng::targets(6, 0.0, &mut draw(step).rng());
+        let terms = NOISE_FREE.both_ways(normalised(texts), images, &targets);
+        let gradients = total(&terms).unwrap().backward();
         let mut dense = Dense(gradients, BTreeMap::new());
         leaves.mapped(&mut dense);
         plain.step(1e-3, &dense.1).unwrap();
@@ -82,11 +93,9 @@ fn a_step_equals_one_with_the_whole_token_embedding() {
 
 #[test]
 fn steps_are_the_same_each_time() {
-    for (objective, roles) in
-        [(Objective::Tng { noise: 0.5, temperature: 0.07 }, &TNG[..]), (Objective::Contrast(CONTRAST), &TWINS[..])]
-    {
+    for (loss, roles) in losses(0.5) {
         let run = || {
-            let mut trainer = Trainer::new(&tower(), objective, SETTINGS, Layout::Padded);
+            let mut trainer = Trainer::new(&tower(), loss.clone(), SETTINGS, Layout::Padded);
             let steps = (0..3).map(|step| {
                 let tokens = batch(9, roles, 1, step, draw(step));
                 trainer.step(&tokens, 1e-3, draw(step)).unwrap().losses
@@ -104,13 +113,11 @@ fn steps_are_the_same_each_time() {
 /// Weights after three steps, which hold every gradient of the first two.
 #[test]
 fn chunks_and_layouts_give_the_same_step() {
-    for (objective, roles) in
-        [(Objective::Tng { noise: 0.5, temperature: 0.07 }, &TNG[..]), (Objective::Contrast(CONTRAST), &TWINS[..])]
-    {
+    for (loss, roles) in losses(0.5) {
         let run = |layout: Layout, chunk: usize| {
             // With plain gradients: AdamW makes signs of them, whatever their size.
             let settings = Settings { eps: 1.0, beta1: 0.0, weight_decay: 0.0, ..SETTINGS };
-            let mut trainer = Trainer::new(&tower(), objective, settings, layout).in_chunks(chunk);
+            let mut trainer = Trainer::new(&tower(), loss.clone(), settings, layout).in_chunks(chunk);
             let steps = (0..3).map(|step| {
                 let tokens = batch(9, roles, 1, step, draw(step));
                 trainer.step(&tokens, 0.1, draw(step)).unwrap()
@@ -139,7 +146,7 @@ fn chunks_and_layouts_give_the_same_step() {
 #[test]
 fn front_layers_move_and_the_rest_stays_bit_by_bit() {
     let start = tower();
-    let trainer = || Trainer::new(&start, NOISE_FREE, SETTINGS, Layout::Packed);
+    let trainer = || Trainer::new(&start, Arc::new(NOISE_FREE), SETTINGS, Layout::Packed);
     let mut front = trainer().front_layers(Some(1)).unwrap();
     for step in 0..3 {
         front.step(&batch(6, &TNG, 1, step, draw(step)), 1e-3, draw(step)).unwrap();
@@ -165,23 +172,23 @@ fn front_layers_move_and_the_rest_stays_bit_by_bit() {
 
 #[test]
 fn the_loss_falls() {
-    for (objective, roles, below) in [(NOISE_FREE, &TNG[..], 0.6), (Objective::Contrast(CONTRAST), &TWINS[..], 0.3)] {
-        let mut trainer = Trainer::new(&tower(), objective, SETTINGS, Layout::Padded);
+    for ((loss, roles), below) in losses(0.0).into_iter().zip([0.6, 0.3]) {
+        let mut trainer = Trainer::new(&tower(), loss.clone(), SETTINGS, Layout::Padded);
         let tokens = batch(8, roles, 1, 0, draw(0));
-        let mut losses = Vec::new();
+        let mut values = Vec::new();
         for step in 0..60 {
-            losses.push(trainer.step(&tokens, 3e-3, draw(step)).unwrap().losses[0].1);
+            values.push(trainer.step(&tokens, 3e-3, draw(step)).unwrap().losses[0].1);
         }
-        println!("{objective:?}: {:.3} to {:.3}", losses[0], losses[59]);
-        assert!(losses[59] < below * losses[0], "{losses:?}");
+        println!("{loss:?}: {:.3} to {:.3}", values[0], values[59]);
+        assert!(values[59] < below * values[0], "{values:?}");
     }
 }
 
 #[test]
 fn the_term_keep_is_zero_at_the_start_and_holds() {
     let last = |keep: f64| {
-        let contrast = Contrast { keep, ..CONTRAST };
-        let mut trainer = Trainer::new(&tower(), Objective::Contrast(contrast), SETTINGS, Layout::Padded);
+        let loss = Arc::new(Contrast { keep, ..CONTRAST });
+        let mut trainer = Trainer::new(&tower(), loss, SETTINGS, Layout::Padded);
         let mut moved = Vec::new();
         for step in 0..20 {
             let tokens = batch(8, &TWINS, 1, step % 4, draw(step % 4));
@@ -197,7 +204,7 @@ fn the_term_keep_is_zero_at_the_start_and_holds() {
 
 #[test]
 fn what_cannot_be_trained_on_changes_nothing() {
-    let mut trainer = Trainer::new(&tower(), NOISE_FREE, SETTINGS, Layout::Padded);
+    let mut trainer = Trainer::new(&tower(), Arc::new(NOISE_FREE), SETTINGS, Layout::Padded);
     let before = trainer.snapshot().tensors();
 
     let mut tokens = batch(4, &TNG, 1, 0, draw(0));
@@ -211,7 +218,7 @@ fn what_cannot_be_trained_on_changes_nothing() {
         other => panic!("{other:?}"),
     };
     let message = failed(trainer.step(&batch(4, &TWINS, 1, 0, draw(0)), 1e-3, draw(0)));
-    assert!(message.contains("captions.generator = \"tng\""), "{message}");
+    assert!(message.contains("writer = \"tng\""), "{message}");
 
     let mut tokens = batch(4, &TNG, 1, 0, draw(0));
     tokens.batch.dim = DIM + 1;
@@ -229,7 +236,7 @@ fn what_cannot_be_trained_on_changes_nothing() {
 
 #[test]
 fn steps_in_half_precision_are_near_those_in_single() {
-    let found = clip::device::pick("wgpu").and_then(|(gpu, words)| clip::device::half(&gpu, &words).map(|()| gpu));
+    let found = clip::device::pick("wgpu").and_then(|gpu| clip::device::half(&gpu).map(|()| gpu.device));
     let gpu = match found {
         Ok(gpu) => gpu,
         Err(error) => {
@@ -239,9 +246,9 @@ fn steps_in_half_precision_are_near_those_in_single() {
     };
     let (config, tensors) = tiny();
     let tower = TextTower::from_tensors(&config.text.unwrap(), &tensors, &gpu).unwrap();
-    for (objective, roles) in [(NOISE_FREE, &TNG[..]), (Objective::Contrast(CONTRAST), &TWINS[..])] {
+    for (loss, roles) in losses(0.0) {
         let run = |half: bool, chunk: usize| {
-            let trainer = Trainer::new(&tower, objective, SETTINGS, Layout::Tree);
+            let trainer = Trainer::new(&tower, loss.clone(), SETTINGS, Layout::Tree);
             let mut trainer = trainer.in_half(half).in_chunks(chunk);
             let steps = (0..3).map(|step| {
                 let tokens = batch(9, roles, 1, step, draw(step));

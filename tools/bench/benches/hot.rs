@@ -15,12 +15,12 @@ use clip::preprocess::{Limits, Preprocess};
 use clip::{ClipConfig, Layout, Params, TextConfig, TextTower, Tokenizer, device, init};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
+use items::{Batch, Paired};
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
 use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{self, Source};
 use stage_captions::wordnet::WordNet;
-use items::{Batch, Paired};
 use stage_pairs::Search;
 use stage_train::optimizer::{AdamW, Gradient, Settings};
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clip::preprocess::{Limits, Preprocess};
 use clip::{Checkpoint, Params, TextTower, Tokenizer};
+use items::{Batch, Paired, Pixels, Role, Tokens};
 use pipeline_engine::rng::Draw;
 use rayon::prelude::*;
 use stage_captions::cache::Analyser;
@@ -14,11 +15,11 @@ use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{self, Source, Template, Twin};
 use stage_captions::wordnet::WordNet;
 use stage_encode::{Encoder, VitEncoder};
-use items::{Batch, Paired, Pixels, Role, Tokens};
 use stage_pairs::Search;
-use stage_train::loss::Contrast;
+use pipeline_engine::Chosen;
+use stage_train::loss::Loss;
 use stage_train::optimizer::Settings;
-use stage_train::trainer::{Objective, Trainer};
+use stage_train::trainer::Trainer;
 
 use crate::samples::{self, Sample, batch, items};
 use crate::{Layout, Measured, Options, Preset, What};
@@ -358,22 +359,12 @@ fn train(trainer: &mut Trainer, tokens: &Tokens) -> anyhow::Result<()> {
 }
 
 fn trainer(dir: &Path, options: &Options) -> anyhow::Result<Trainer> {
-    let (device, _) = clip::device::pick("cpu")?;
+    let device = clip::device::pick("cpu")?.device;
     let tower = TextTower::load(&Checkpoint::open(dir)?, &device)?;
-    let objective = match options.preset {
-        Preset::Tng => Objective::Tng { noise: 1.0, temperature: 0.07 },
-        Preset::Contrast => Objective::Contrast(Contrast {
-            temperature: 0.07,
-            twin_temperature: 0.07,
-            caption: 1.0,
-            twin: 1.0,
-            keep: 0.0,
-            turn: 0.0,
-            hard_negatives: true,
-            across: true,
-            image_noise: 0.0,
-        }),
+    let loss = match options.preset {
+        Preset::Tng => Chosen::<dyn Loss>::of("tng"),
+        Preset::Contrast => Chosen::of("contrast"),
     };
     let settings = Settings { beta1: 0.9, beta2: 0.98, eps: 1e-6, weight_decay: 0.2, clip_norm: 0.0 };
-    Ok(Trainer::new(&tower, objective, settings, layout(options.layout)).in_chunks(options.chunk))
+    Ok(Trainer::new(&tower, loss.shared(), settings, layout(options.layout)).in_chunks(options.chunk))
 }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clip::{Checkpoint, ClipConfig, Precision, TextConfig, VisionConfig};
+use items::BatchItem;
 use pipeline_engine::rng::Draw;
 use rand::RngExt;
 use serde_json::json;
 use stage_captions::wordnet::WordNet;
-use items::BatchItem;
 
 /// A picture's file and its captions.
 pub struct Sample {

@@ -16,9 +16,10 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::diagnostic::{Diagnostic, Origin};
 use super::options::{OptionSpec, OptionValue, Options, PartSpec, Schema, Values, one_of};
 use super::reader::TableReader;
-use super::value::Value;
+use super::value::{Located, Table, Value};
 
 /// An alternative. The options struct is the part: it also implements the trait of its family.
 pub trait Part: Options {
@@ -60,6 +61,30 @@ impl<T: ?Sized> Alternative<T> {
             panic!("the part `{}` has an option without a default", self.name)
         };
         Chosen { name: self.name, values, part }
+    }
+}
+
+impl<T: Alternatives + ?Sized> Alternative<T> {
+    /// The part with these options, for a command that takes them as flags instead of from a
+    /// config; `origin` says where they come from, for messages.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn from_options(&self, options: &[(&str, Value)], origin: &str) -> Result<Arc<T>, Vec<Diagnostic>> {
+        let at = Origin::Given(origin.to_owned());
+        let mut table = Table::empty(at.clone());
+        for (key, value) in options {
+            let located = Located { value: value.clone(), at: at.clone(), key_at: at.clone() };
+            table.entries.insert((*key).to_owned(), located);
+        }
+        let what = format!("{} `{}`", T::WHAT, self.name);
+        let mut reader = TableReader::new(what, self.name.to_owned(), &table, &[]);
+        let read = (self.read)(&mut reader);
+        let faults = reader.finish().faults;
+        match read {
+            Some((_, part)) if faults.is_empty() => Ok(part),
+            _ => Err(faults),
+        }
     }
 }
 

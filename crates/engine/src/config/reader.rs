@@ -11,6 +11,7 @@ pub type Check<'a, T> = &'a dyn Fn(&T) -> Option<String>;
 
 /// Keys that have another place now: the old key, and where it is. `"contrast.keep"` is an option
 /// of a part, `"writer"` another name, and anything with a space a sentence that says what to write.
+/// The old key may be a whole line, `encoder = "auto"`: a value that an option no longer takes.
 pub type Moved = &'static [(&'static str, &'static str)];
 
 /// Reads the options of one table, and collects everything that is wrong with it.
@@ -104,7 +105,10 @@ impl<'a> TableReader<'a> {
                 format!("`{name}` of {} must be {}, not {}", self.what, T::expects(), found.value),
                 found.at.clone(),
             );
-            if let (Value::String(word), parts @ [_, ..]) = (&found.value, &T::parts()[..]) {
+            let line = format!("{name} = {}", found.value.toml());
+            if let Some((_, instead)) = self.moved.iter().find(|(old, _)| *old == line) {
+                fault = fault.help(*instead);
+            } else if let (Value::String(word), parts @ [_, ..]) = (&found.value, &T::parts()[..]) {
                 fault = fault.help(suggest(word, &parts.iter().map(|part| part.name).collect::<Vec<_>>()));
             }
             self.findings.faults.push(fault);

@@ -244,8 +244,11 @@ impl<T: Item> Outlet<T> {
         self.send_made(item, made)
     }
 
-    /// Hands on an item that was made elsewhere.
-    pub(crate) fn send_made(&mut self, item: T, made: Option<Made>) -> Result<(), Stopped> {
+    /// As [`send`](Self::send), for an item that another thread made.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_made(&mut self, item: T, made: Option<Made>) -> Result<(), Stopped> {
         let bytes = item.bytes();
         if let Some(sender) = &self.sender {
             let parcel = Parcel { item, bytes, flow: self.flows.fetch_add(1, Relaxed) };

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::registry::{Port, ReadyProbe, ReadyStage, Registry, Resolved, Verify, find, read_table};
+use super::source::first_stage;
 use crate::config::options::{Values, suggest};
 use crate::config::{Config, Diagnostic, Findings, Options, Origin, RunOptions, Table, Value};
-use crate::stage::{Fact, Look, Services};
+use crate::stage::{Fact, Look, Services, Source};
 
 /// A config that is right: what [`Pipeline::build`](crate::Pipeline::build) takes.
 pub struct Plan {
@@ -109,7 +110,7 @@ impl Plan {
 /// options name.
 pub fn check(config: &Config, registry: &Registry) -> Result<Plan, Vec<Diagnostic>> {
     let mut reading = Reading::new(config, registry);
-    reading.end(registry);
+    reading.end();
     reading.contracts();
     reading.verify();
     reading.plan()
@@ -123,6 +124,7 @@ pub(crate) fn check_stages(config: &Config, registry: &Registry) -> Result<Plan,
 /// A config while it is read.
 struct Reading<'a> {
     config: &'a Config,
+    registry: &'a Registry,
     run: Option<RunOptions>,
     sections: Services,
     shared: Services,
@@ -138,9 +140,10 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(config: &'a Config, registry: &Registry) -> Self {
+    fn new(config: &'a Config, registry: &'a Registry) -> Self {
         let mut reading = Self {
             config,
+            registry,
             run: None,
             sections: Services::default(),
             shared: Services::default(),
@@ -152,15 +155,15 @@ impl<'a> Reading<'a> {
             findings: Findings { faults: config.faults.clone(), notes: Vec::new() },
             resolved: String::new(),
         };
-        reading.tables(registry);
-        reading.stages(registry);
-        reading.evals(registry);
+        reading.tables();
+        reading.stages();
+        reading.evals();
         reading
     }
 
     /// `[run]`, `[model]`, and tables that do not exist.
-    fn tables(&mut self, registry: &Registry) {
-        let config = self.config;
+    fn tables(&mut self) {
+        let (config, registry) = (self.config, self.registry);
         let table = config.tables.get("run").unwrap_or(&self.no_table);
         self.run = read_table::<RunOptions>("run", table, &mut self.findings).map(|mut run| {
             // Written out whole, so that the resolved config means the same wherever it lies.
@@ -200,8 +203,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Stages, and the edges between them.
-    fn stages(&mut self, registry: &Registry) {
-        let config = self.config;
+    fn stages(&mut self) {
+        let (config, registry) = (self.config, self.registry);
         let faults = &mut self.findings.faults;
         let kinds: Vec<&str> = registry.stages().map(|kind| kind.name).collect();
         let mut before: Option<(&'static str, Option<Port>)> = None;
@@ -232,7 +235,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn evals(&mut self, registry: &Registry) {
+    fn evals(&mut self) {
+        let registry = self.registry;
         let probes: Vec<&str> = registry.probes().map(|kind| kind.name).collect();
         for (index, table) in self.config.evals.iter().enumerate() {
             let faults = &mut self.findings.faults;
@@ -252,12 +256,12 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether the last stage ends the pipeline.
-    fn end(&mut self, registry: &Registry) {
+    fn end(&mut self) {
         let Some((last, output)) = self.stages.last().and_then(|last| Some((last, last.output?))) else { return };
         if !self.fits {
             return;
         }
-        let ends: Vec<&str> = registry.stages().filter(|k| k.output.is_none()).map(|k| k.name).collect();
+        let ends: Vec<&str> = self.registry.stages().filter(|k| k.output.is_none()).map(|k| k.name).collect();
         let message = format!("the pipeline ends in `{}`, whose {} nobody takes", last.kind, output.name);
         self.findings.faults.push(
             Diagnostic::new(message, self.config.stages[last.table].at.clone())
@@ -288,15 +292,38 @@ impl<'a> Reading<'a> {
     fn verify(&mut self) {
         let Some(run) = &self.run else { return };
         let base = run.base.as_ref().unwrap_or(&self.config.base);
-        let config = self.config;
-        let sections = self.section_checks.iter();
-        let sections = sections.map(|(name, verify)| (config.tables.get(*name).unwrap_or(&self.no_table), &**verify));
+        let (config, sections, shared) = (self.config, &self.sections, &self.shared);
+        let checks = self.section_checks.iter();
+        let checks = checks.map(|(name, verify)| (config.tables.get(*name).unwrap_or(&self.no_table), &**verify));
         let stages = self.stages.iter().map(|stage| (&config.stages[stage.table], &*stage.ready.verify));
         let evals = self.evals.iter().map(|eval| (&config.evals[eval.table], &*eval.ready.verify));
-        for (table, verify) in sections.chain(stages).chain(evals) {
-            let (sections, shared, findings) = (&self.sections, &self.shared, &mut self.findings);
-            verify(&mut Look { run, base, sections, shared, table, findings });
+        let sources = |source: &Source| {
+            let mut findings = Findings::default();
+            let table = first_stage(config, source);
+            if let Some(ready) = self.reader_of(source, &table, &mut findings) {
+                let (table, findings) = (&table, &mut findings);
+                (ready.verify)(&mut Look { run, base, sections, shared, table, findings, sources: &|_| Vec::new() });
+            }
+            findings.faults
+        };
+        let mut findings = Findings::default();
+        for (table, verify) in checks.chain(stages).chain(evals) {
+            let findings = &mut findings;
+            verify(&mut Look { run, base, sections, shared, table, findings, sources: &sources });
         }
+        self.findings.faults.append(&mut findings.faults);
+        self.findings.notes.append(&mut findings.notes);
+    }
+
+    /// The stage that reads `source`, whose table is `table`. Faults of the config's own first stage
+    /// are reported already.
+    fn reader_of(&self, source: &Source, table: &Table, findings: &mut Findings) -> Option<ReadyStage> {
+        let own = self.config.stages.first().and_then(|first| first.text("kind"));
+        let is_unsound = self.stages.first().is_none_or(|first| first.table != 0);
+        if is_unsound && own.is_some_and(|(kind, _)| kind == source.kind) {
+            return None;
+        }
+        (find(&self.registry.stages, source.kind)?.read)(table, findings)
     }
 
     fn plan(self) -> Result<Plan, Vec<Diagnostic>> {

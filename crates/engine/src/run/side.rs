@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use super::epoch::run_pass;
 use super::session::Session;
-use crate::config::{Config, Diagnostic, Located, Origin, Table};
+use crate::config::{Config, Diagnostic, Table};
 use crate::edge::Stop;
 use crate::error::StageError;
-use crate::plan::{Plan, Registry, check_stages};
+use crate::plan::{Plan, Registry, check_stages, first_stage};
 use crate::stage::{Build, Each, Services, Side, Skipped, Source};
 
 /// The config of a run, for side runs.
@@ -19,40 +19,28 @@ pub(crate) struct SideRun {
     shared: Services,
 }
 
-/// Where the options of a side run come from, for messages.
-const ORIGIN: &str = "an [[eval]] table";
-
 impl SideRun {
     pub fn new(plan: &Plan, registry: &Arc<Registry>, interrupt: Arc<AtomicBool>) -> Self {
         Self { config: plan.config.clone(), registry: registry.clone(), interrupt, shared: plan.shared.clone() }
     }
 
-    /// The config with `source` as its first stage.
-    fn over(&self, source: &Source) -> Config {
-        let at = Origin::Given(ORIGIN.to_owned());
-        let located = |value| Located { value, at: at.clone(), key_at: at.clone() };
+    /// The config with `source` as its first stage, and without evals.
+    fn config_over(&self, source: Option<&Source>) -> Config {
         let mut config = self.config.clone();
         config.evals.clear();
-        let is_same = |table: &Table| table.text("kind").is_some_and(|(kind, _)| kind == source.kind);
-        let mut first = match config.stages.first() {
-            Some(first) if is_same(first) => first.clone(),
-            _ => Table::empty(at.clone()),
-        };
-        first.entries.insert("kind".to_owned(), located(crate::config::Value::String(source.kind.to_owned())));
-        for (key, value) in &source.options {
-            first.entries.insert((*key).to_owned(), located(value.clone()));
-        }
-        match config.stages.first_mut() {
-            Some(place) => *place = first,
-            None => config.stages.push(first),
+        if let Some(first) = source.map(|source| first_stage(&config, source)) {
+            match config.stages.first_mut() {
+                Some(place) => *place = first,
+                None => config.stages.push(first),
+            }
         }
         config
     }
 }
 
 impl Side for SideRun {
-    fn run(&self, source: &Source, upto: &'static str, each: Each<'_>) -> Result<Skipped, StageError> {
-        let mut config = self.over(source);
+    fn run(&self, source: Option<&Source>, upto: &'static str, each: Each<'_>) -> Result<Skipped, StageError> {
+        let mut config = self.config_over(source);
         let gives = |table: &Table| {
             let (kind, _) = table.text("kind")?;
             self.registry.stages().find(|known| known.name == kind)?.output

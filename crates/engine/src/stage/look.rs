@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::services::Services;
+use super::source::Source;
 use crate::config::{Diagnostic, Findings, RunOptions, Table};
 use crate::error::StageError;
 
@@ -19,6 +20,8 @@ pub struct Look<'a> {
     pub(crate) shared: &'a Services,
     pub(crate) table: &'a Table,
     pub(crate) findings: &'a mut Findings,
+    /// Finds what is wrong with the data of a side run.
+    pub(crate) sources: &'a dyn Fn(&Source) -> Vec<Diagnostic>,
 }
 
 impl Look<'_> {
@@ -53,6 +56,14 @@ impl Look<'_> {
         let at = found.map_or(&self.table.at, |found| &found.at).clone();
         let help = Some(help.into()).filter(|help| !help.is_empty());
         self.findings.faults.push(Diagnostic { message: message.into(), at, help });
+    }
+
+    /// Lets the kind of stage that reads `source` verify it as the first stage of this pipeline, and
+    /// reports what it finds for `option`: a probe checks the data of its side run.
+    pub fn source(&mut self, option: &str, source: &Source) {
+        for Diagnostic { message, help, .. } in (self.sources)(source) {
+            self.fault(option, message, help.unwrap_or_default());
+        }
     }
 
     /// Reports what is no fault, but may not be what was meant.

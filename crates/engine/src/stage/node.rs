@@ -116,19 +116,9 @@ fn guarded(pass: &Pass<'_>, wiring: &Wiring, number: usize, open: bool, work: im
     let error = match result {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
-        Err(panic) => panicked(&*panic),
+        Err(panic) => StageError::panicked(&*panic),
     };
     wiring.stop.fail(wiring.index, error);
-}
-
-/// The error that a panic is.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> StageError {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message");
-    StageError::msg(format!("it panicked ({text}); this is a fault of the program, please report it"))
 }
 
 impl<I: Item, O: Item> Node for StageNode<I, O> {
@@ -191,8 +181,10 @@ impl<I: Item, O: Item> Node for MapNode<I, O> {
         wiring: Wiring,
         input: Option<AnyInlet>,
     ) -> Option<AnyInlet> {
-        let (inlet, outlet, next) = ends::<I, O>(&wiring, input);
-        let ordered = Arc::new(Ordered::new(inlet, outlet, self.workers));
+        let (mut inlet, mut outlet, next) = ends::<I, O>(&wiring, input);
+        let pull = move || Ok(inlet.recv()?);
+        let push = move |item, made| Ok(outlet.send_made(item, made)?);
+        let ordered = Arc::new(Ordered::new(pull, push, self.workers));
         let wiring = Arc::new(wiring);
         let map: &'scope dyn Map<I, O> = &*self.map;
         for number in 1..=self.workers {
@@ -200,7 +192,10 @@ impl<I: Item, O: Item> Node for MapNode<I, O> {
             let name = format!("{} {number}", wiring.kind);
             let number = if self.workers == 1 { 0 } else { number };
             let work = move || {
-                guarded(&pass, &wiring, number, false, || ordered.work(map, &pass));
+                guarded(&pass, &wiring, number, false, || {
+                    let mut worker = map.worker(&pass)?;
+                    ordered.work(|item| worker.map(&pass, item))
+                });
                 drop(ordered);
             };
             spawn_named(scope, name, work);

@@ -66,11 +66,9 @@ impl Pass<'_> {
         thread::trace(|track| track.part(name, stamp(began), stamp(began + time)));
     }
 
-    /// Makes the thread that calls a helper of the stage: one of those that do its
-    /// work while the stage's own thread hands it out. `number` counts from 1.
-    /// The helper waits for work in [`idle`](crate::idle) and works in [`work`](crate::work).
-    pub fn helper(&self, number: usize) -> Helper {
-        Helper { _lane: thread::enter(self.meter, true, number, self.place(), false) }
+    /// Makes the thread that calls a helper of the stage; `number` counts from 1.
+    pub(crate) fn helper(&self, number: usize) -> Entered {
+        thread::enter(self.meter, true, number, self.place(), false)
     }
 
     pub(crate) fn place(&self) -> Option<Place<'_>> {
@@ -82,10 +80,4 @@ impl Pass<'_> {
     pub fn stopped(&self) -> bool {
         self.stop.raised()
     }
-}
-
-/// While it lives, the time of this thread counts for its stage.
-#[must_use]
-pub struct Helper {
-    _lane: Entered,
 }

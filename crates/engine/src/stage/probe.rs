@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::build::Build;
 use super::look::Look;
-use crate::config::{Alternatives, Moved, Value};
+use super::source::Source;
+use crate::config::{Alternatives, Moved};
 use crate::edge::Item;
 use crate::error::StageError;
 
@@ -86,28 +87,19 @@ pub struct Measurement {
     pub n: u64,
 }
 
-/// Which data a side run reads: the pipeline's first stage is of this kind, with these options. If
-/// the config's own first stage is of this kind, it keeps its other options.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// The kind of the first stage.
-    pub kind: &'static str,
-    /// Options that say what is read.
-    pub options: Vec<(&'static str, Value)>,
-}
-
 /// Samples that were skipped: the stage, the reason, how many.
 pub type Skipped = Vec<(String, String, u64)>;
 
-/// Takes the items of a side run.
+/// Takes the items of a side run, whatever their type.
 pub(crate) type Each<'a> = &'a mut (dyn FnMut(Box<dyn Any + Send>) -> Result<(), StageError> + Send);
 
 /// Runs the first stages of a pipeline over other data: how a probe gets the features of its images
 /// through the very stages that training uses. Made by the engine; call it through `dyn Side`.
 pub trait Side: Send + Sync {
-    /// Runs the stages up to the first whose items have this name, for one epoch.
+    /// Runs the stages up to the first whose items have this name, for one epoch; without a source,
+    /// over the pipeline's own data.
     #[doc(hidden)]
-    fn run(&self, source: &Source, upto: &'static str, each: Each<'_>) -> Result<Skipped, StageError>;
+    fn run(&self, source: Option<&Source>, upto: &'static str, each: Each<'_>) -> Result<Skipped, StageError>;
 }
 
 impl dyn Side {
@@ -116,14 +108,25 @@ impl dyn Side {
     ///
     /// # Errors
     /// A stage's error, or a config that does not fit.
-    pub fn collect<T: Item>(
-        &self,
-        source: &Source,
-        each: &mut (dyn FnMut(T) -> Result<(), StageError> + Send),
-    ) -> Result<Skipped, StageError> {
+    pub fn collect<T: Item>(&self, source: &Source, each: EachOf<'_, T>) -> Result<Skipped, StageError> {
+        self.items(Some(source), each)
+    }
+
+    /// As [`collect`](Self::collect), over the data that the pipeline itself reads.
+    ///
+    /// # Errors
+    /// A stage's error, or a config that does not fit.
+    pub fn collect_own<T: Item>(&self, each: EachOf<'_, T>) -> Result<Skipped, StageError> {
+        self.items(None, each)
+    }
+
+    fn items<T: Item>(&self, source: Option<&Source>, each: EachOf<'_, T>) -> Result<Skipped, StageError> {
         self.run(source, T::NAME, &mut |item| match item.downcast::<T>() {
             Ok(item) => each(*item),
             Err(_) => Err(StageError::msg("a side run gave items of another type than was asked for")),
         })
     }
 }
+
+/// Takes the items of a side run.
+type EachOf<'a, T> = &'a mut (dyn FnMut(T) -> Result<(), StageError> + Send);

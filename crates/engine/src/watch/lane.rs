@@ -3,7 +3,6 @@
 //!
 //! A thread has one *lane*; [`thread`](super::thread) finds it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a thread does.
@@ -12,14 +11,11 @@ pub(crate) enum State {
     Busy = 0,
     WaitIn = 1,
     WaitOut = 2,
-    /// A helper waits for the stage's own thread to give it work; why there is
-    /// none, that thread knows.
-    Idle = 3,
     /// The thread has ended, or not begun.
-    Gone = 4,
+    Gone = 3,
 }
 
-const CHANGING: u64 = 5;
+const CHANGING: u64 = 4;
 
 /// Seconds of a lane, or of all lanes of a stage: as nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +31,7 @@ impl Spent {
             State::Busy => self.busy += time,
             State::WaitIn => self.wait_in += time,
             State::WaitOut => self.wait_out += time,
-            State::Idle | State::Gone => {}
+            State::Gone => {}
         }
     }
 }
@@ -48,26 +44,23 @@ pub(crate) struct Lane {
     busy: AtomicU64,
     wait_in: AtomicU64,
     wait_out: AtomicU64,
-    /// A helper's master: the lane of the stage's own thread.
-    master: Option<Arc<Lane>>,
-    /// How long the master had waited for room when the helper became idle.
-    mark: AtomicU64,
+    /// Whether its thread helps that of the stage.
+    helper: bool,
 }
 
 impl Lane {
-    pub fn new(master: Option<Arc<Lane>>) -> Self {
+    pub fn new(helper: bool) -> Self {
         Self {
             now: AtomicU64::new(State::Gone as u64),
             busy: AtomicU64::new(0),
             wait_in: AtomicU64::new(0),
             wait_out: AtomicU64::new(0),
-            master,
-            mark: AtomicU64::new(0),
+            helper,
         }
     }
 
     pub fn is_helper(&self) -> bool {
-        self.master.is_some()
+        self.helper
     }
 
     /// Whether its thread has begun.
@@ -79,37 +72,11 @@ impl Lane {
     pub fn change(&self, to: State, at: u64) {
         let word = self.now.swap(CHANGING, Ordering::AcqRel);
         let time = at.saturating_sub(word >> 3);
-        let spent = self.split(word, time, at);
+        let spent = split(word, time);
         self.busy.fetch_add(spent.busy, Ordering::Relaxed);
         self.wait_in.fetch_add(spent.wait_in, Ordering::Relaxed);
         self.wait_out.fetch_add(spent.wait_out, Ordering::Relaxed);
-        if to == State::Idle
-            && let Some(master) = &self.master
-        {
-            self.mark.store(master.spent(at).wait_out, Ordering::Relaxed);
-        }
         self.now.store(at << 3 | to as u64, Ordering::Release);
-    }
-
-    /// `time` in the state of `word`. What a helper idled while its master waited
-    /// for room is waiting for room too, the rest is waiting for input.
-    fn split(&self, word: u64, time: u64, at: u64) -> Spent {
-        let mut spent = Spent::default();
-        match word & 7 {
-            0 => spent.add(State::Busy, time),
-            1 => spent.add(State::WaitIn, time),
-            2 => spent.add(State::WaitOut, time),
-            3 => {
-                let blocked = self
-                    .master
-                    .as_ref()
-                    .map_or(0, |master| master.spent(at).wait_out.saturating_sub(self.mark.load(Ordering::Relaxed)));
-                spent.wait_out = blocked.min(time);
-                spent.wait_in = time - spent.wait_out;
-            }
-            _ => {}
-        }
-        spent
     }
 
     /// All that was spent up to `at`, the state that still lasts included.
@@ -121,7 +88,7 @@ impl Lane {
                 std::thread::yield_now();
                 continue;
             }
-            let mut spent = self.split(word, at.saturating_sub(word >> 3), at);
+            let mut spent = split(word, at.saturating_sub(word >> 3));
             spent.busy += self.busy.load(Ordering::Relaxed);
             spent.wait_in += self.wait_in.load(Ordering::Relaxed);
             spent.wait_out += self.wait_out.load(Ordering::Relaxed);
@@ -131,4 +98,16 @@ impl Lane {
             }
         }
     }
+}
+
+/// `time` in the state of `word`.
+fn split(word: u64, time: u64) -> Spent {
+    let mut spent = Spent::default();
+    match word & 7 {
+        0 => spent.add(State::Busy, time),
+        1 => spent.add(State::WaitIn, time),
+        2 => spent.add(State::WaitOut, time),
+        _ => {}
+    }
+    spent
 }

@@ -111,16 +111,13 @@ impl Meter {
         if self.off {
             return None;
         }
-        let mut lanes = self.lanes.lock();
-        // The stage's own thread comes first: only it starts helpers.
-        let master = if helper { lanes.first().cloned() } else { None };
-        let lane = Arc::new(Lane::new(master));
-        lanes.push(lane.clone());
+        let lane = Arc::new(Lane::new(helper));
+        self.lanes.lock().push(lane.clone());
         Some(lane)
     }
 
     /// What its workers spent up to now, and how many they are. Where helpers do
-    /// the work, the stage's own thread, which hands it out, does not count.
+    /// the work, the stage's own thread, which waits for them, does not count.
     fn spent(&self, at: u64) -> (Spent, usize) {
         let lanes = self.lanes.lock();
         let helped = lanes.iter().any(|lane| lane.is_helper());

@@ -16,9 +16,8 @@ use std::sync::Arc;
 
 pub use live::{Handle, Live, LiveStage};
 pub use meter::{Gauge, Meter, Snapshot, StageReport};
-pub use thread::{idle, work};
 pub use timeline::{Timeline, TimelineCell, TimelineRow, TimelineStage};
-pub use trace::Tracer;
+pub use trace::{Made, Tracer};
 
 /// What watches a run beside its meters.
 #[derive(Clone, Default)]

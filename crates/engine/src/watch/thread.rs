@@ -87,19 +87,11 @@ pub(crate) fn made() -> Option<Made> {
     trace(|track| track.close(now())).flatten()
 }
 
-/// A helper waits in `f` until the stage's own thread has work for it. Called by
-/// the stage's own thread: it waits until a helper is done.
-pub fn idle<R>(f: impl FnOnce() -> R) -> R {
-    let began = now();
-    let (result, _) = wait(State::Idle, f);
-    trace(|track| track.pause("waits for a worker", began, now()));
-    result
-}
-
-/// A helper works in `f`; `label` says on what, for traces.
-pub fn work<R>(label: impl FnOnce() -> String, f: impl FnOnce() -> R) -> R {
-    trace(|track| track.open(now(), label()));
-    let result = f();
-    made();
-    result
+/// A span begins for what this thread does now; one that is open ends.
+pub(crate) fn begin(label: impl FnOnce() -> String) {
+    trace(|track| {
+        let at = now();
+        track.close(at);
+        track.open(at, label());
+    });
 }

@@ -34,9 +34,9 @@ enum Entry {
     Count { at: u64, name: String, value: f64 },
 }
 
-/// Where an item was made: the start of an arrow.
+/// On which thread and when an item was made: the start of its arrow in a trace.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Made {
+pub struct Made {
     track: u32,
     at: u64,
 }
@@ -166,13 +166,6 @@ impl Track {
         }
         if self.open.is_some() {
             self.sent = Some(at);
-        }
-    }
-
-    /// Part of the span that lasts, if one does.
-    pub fn pause(&mut self, name: &str, start: u64, end: u64) {
-        if self.open.is_some() && end - start >= SHORT {
-            self.part(name, start, end);
         }
     }
 

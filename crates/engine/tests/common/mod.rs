@@ -56,6 +56,12 @@ impl StageKind for Count {
     type Out = Number;
     type Options = CountOptions;
 
+    fn verify(options: &CountOptions, look: &mut Look<'_>) {
+        if options.n as usize * options.weight > 10_000_000 {
+            look.fault("n", format!("{} numbers of {} bytes are too many", options.n, options.weight), "count less");
+        }
+    }
+
     fn build(options: CountOptions, _: &mut Build<'_>) -> Result<Built<Nothing, Number>, StageError> {
         Ok(Built::Stage(Box::new(Counter(options))))
     }
@@ -129,10 +135,16 @@ options! {
         workers: usize = 1, 1..=64;
         /// Microseconds of work.
         work_us: u64 = 0;
+        /// Uneven work: this many microseconds at most.
+        jitter_us: u64 = 0;
+        /// Fails at this number.
+        fail_at: u64 = 1 << 60;
+        /// Panics at this number.
+        panic_at: u64 = 1 << 60;
     }
 }
 
-/// Passes numbers on; threads of its own do the work.
+/// Passes numbers on, two at a time; helpers do the work.
 pub struct Helped;
 
 impl StageKind for Helped {
@@ -151,28 +163,32 @@ struct Master(HelpedOptions);
 
 impl Stage<Number, Number> for Master {
     fn run(&mut self, pass: &Pass<'_>, mut input: Inlet<Number>, mut output: Outlet<Number>) -> Result<(), StageError> {
-        std::thread::scope(|scope| {
-            let (jobs, queue) = crossbeam_channel::bounded::<()>(1);
-            let (reply, done) = crossbeam_channel::bounded::<()>(1);
-            let us = self.0.work_us;
-            for number in 1..=self.0.workers {
-                let (queue, reply) = (queue.clone(), reply.clone());
-                scope.spawn(move || {
-                    let _helper = pass.helper(number);
-                    while idle(|| queue.recv()).is_ok() {
-                        pipeline_engine::work(|| "help".into(), || work(us));
-                        let _ = idle(|| reply.send(()));
-                    }
-                });
+        let HelpedOptions { workers, work_us, jitter_us, fail_at, panic_at } = &self.0;
+        let pair = || {
+            let pair: Vec<Number> = [input.recv()?, input.recv()?].into_iter().flatten().collect();
+            Ok(if pair.is_empty() { None } else { Some(pair) })
+        };
+        let help = |pair: Vec<Number>| {
+            for Number(n, _) in &pair {
+                assert!(n != panic_at, "no help for {n}");
+                if n == fail_at {
+                    return Err(StageError::msg(format!("cannot help {n}")));
+                }
+                if *jitter_us > 0 {
+                    std::thread::sleep(std::time::Duration::from_micros(n * 7919 % jitter_us));
+                }
+                work(*work_us);
             }
-            drop(queue);
-            while let Some(number) = input.recv()? {
-                jobs.send(()).unwrap();
-                idle(|| done.recv()).unwrap();
-                output.send(number)?;
-            }
-            Ok(())
-        })
+            Ok(pair)
+        };
+        in_order(
+            pass,
+            *workers,
+            pair,
+            |pair| format!("{} numbers", pair.len()),
+            help,
+            |pair, made| pair.into_iter().try_for_each(|number| Ok(output.send_made(number, made)?)),
+        )
     }
 }
 
@@ -308,11 +324,16 @@ impl StageKind for Spell {
 /// The probes of these tests.
 pub trait TestProbe: Send + Sync {
     fn build(&self) -> Result<Box<dyn Probe>, StageError>;
+    fn verify(&self, look: &mut Look<'_>);
 }
 
 impl ProbePart for dyn TestProbe {
     fn build(&self, _: &str, _: &mut Build<'_>) -> Result<Box<dyn Probe>, StageError> {
         TestProbe::build(self)
+    }
+
+    fn verify(&self, look: &mut Look<'_>) {
+        TestProbe::verify(self, look);
     }
 }
 
@@ -323,6 +344,8 @@ options! {
     pub struct Burst {
         /// Panics while it is built; else while it measures.
         early: bool = false;
+        /// Measures on so many numbers.
+        numbers: usize = 0, 0..=2_000_000;
     }
 }
 
@@ -334,7 +357,12 @@ impl Part for Burst {
 impl TestProbe for Burst {
     fn build(&self) -> Result<Box<dyn Probe>, StageError> {
         assert!(!self.early, "built badly");
-        Ok(Box::new(Self { early: false }))
+        Ok(Box::new(Self { early: false, numbers: 0 }))
+    }
+
+    fn verify(&self, look: &mut Look<'_>) {
+        let n = Value::Integer(self.numbers as i64);
+        look.source("numbers", &Source { kind: Count::KIND, options: vec![("n", n)] });
     }
 }
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use clip::{ClipConfig, Tensors, TextConfig};
+use items::{Batch, BatchItem, Role, Tokens};
 use pipeline_engine::rng::Draw;
 use rand::RngExt;
-use items::{Batch, BatchItem, Role, Tokens};
 
 pub const DIM: usize = 12;
 pub const END: u32 = 49407;
@@ -67,7 +67,6 @@ pub fn batch(count: usize, roles: &[Role], epoch: u32, step: u64, draw: Draw) ->
     Tokens {
         batch: Batch { epoch, step, items: (0..count).map(item).collect(), dim: DIM, features: features.into() },
         roles: roles.into(),
-        texts: vec!["a toy".to_owned(); lens.len()],
         ids,
         lens,
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clip::{Checkpoint, ClipConfig, Precision, TextConfig};
+use features::FeatureCache;
+use items::{CachedSample, FeatureMemory, Shard};
 use pipeline_engine::Position;
 use pipeline_engine::rng::ChaCha8Rng;
 use rand::RngExt;
-use features::FeatureCache;
-use items::{CachedSample, FeatureMemory, Shard};
 use stage_train::checkpoint::{Checkpoints, Progress};
 use stage_train::optimizer::{AdamW, Settings};
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use clip::Tokenizer;
+use items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
 use pipeline_engine::rng::{ChaCha8Rng, Draw};
 use rand::RngExt;
 use stage_captions::cache::Analyser;
 use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{Source, Template, Twin, compositional, full, twins};
 use stage_captions::wordnet::WordNet;
-use items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
 
 use super::{Outcome, Victim, noise};
 

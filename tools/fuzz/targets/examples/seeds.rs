@@ -9,8 +9,8 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use image::{DynamicImage, ImageFormat};
 use features::{Entry, EntryKey};
+use image::{DynamicImage, ImageFormat};
 use items::{CachedSample, ShardFault};
 
 fn main() {

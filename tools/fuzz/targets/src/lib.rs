@@ -11,8 +11,8 @@ mod texts;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use pipeline_engine::{Config, Registry, check};
 use features::{Entry, EntryInfo, EntryKey};
+use pipeline_engine::{Config, Registry, check};
 use stage_shards::{CaptionSource, Pipes, Rules, Samples, expand_braces, resolve};
 use tokio::runtime::{Builder, Runtime};
 

@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use clip::Tokenizer;
+use items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
 use stage_captions::generator::{Counts, FullSource, Generator, Rule};
 use stage_captions::templates::{Source, Template, Twin, compositional, full, twins};
 use stage_captions::wordnet::WordNet;
-use items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
 
 use crate::in_folder;
 

@@ -1,0 +1,144 @@
+//! What writers count: where objects came from, and why nouns were turned down.
+
+use std::fmt;
+use std::ops::{Index, IndexMut};
+
+use items::metric;
+
+/// Something that is counted. A noun that is turned down counts once, for the first reason found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Images.
+    Images,
+    /// Objects from the nearest neighbour.
+    FromNearest,
+    /// Objects from a later neighbour.
+    FromLater,
+    /// Objects from another caption of the batch.
+    FromBatch,
+    /// Images without an object: the caption replaces the text.
+    NoObject,
+    /// Full negations of a caption whose image is not below the bound, since none is.
+    FullAboveBound,
+    /// Full negations whose source was the image itself, or a neighbour that does not exist; another
+    /// item replaces it.
+    FullReplaced,
+    /// Images alone in their batch: the caption replaces the full negation.
+    NoFull,
+    /// Images whose captions name no thing that twins could be about.
+    NothingPresent,
+    /// Nouns turned down: not a thing that a photo can show and that can be missing from it.
+    NotConcrete,
+    /// Nouns turned down: the caption says the word.
+    SameLemma,
+    /// Nouns turned down: the caption says it with another word.
+    Synonym,
+    /// Nouns turned down: more general than a noun of the caption.
+    Hypernym,
+    /// Nouns turned down: more special than a noun of the caption.
+    Hyponym,
+    /// Nouns turned down: a guard finds it too near to a noun of the caption.
+    TooNear,
+    /// Nouns turned down: any of these reasons, for another caption of the image.
+    KnownCaption,
+    /// Nouns turned down: a guard finds that the image probably shows it.
+    LooksPresent,
+}
+
+impl Count {
+    /// All of them, in the order of the definition.
+    pub const ALL: [Self; 17] = [
+        Self::Images,
+        Self::FromNearest,
+        Self::FromLater,
+        Self::FromBatch,
+        Self::NoObject,
+        Self::FullAboveBound,
+        Self::FullReplaced,
+        Self::NoFull,
+        Self::NothingPresent,
+        Self::NotConcrete,
+        Self::SameLemma,
+        Self::Synonym,
+        Self::Hypernym,
+        Self::Hyponym,
+        Self::TooNear,
+        Self::KnownCaption,
+        Self::LooksPresent,
+    ];
+}
+
+/// How often each thing happened, in a batch or in many.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([u64; Count::ALL.len()]);
+
+impl Counts {
+    /// What `stages.json` reports, with the names there.
+    pub fn reported(&self) -> [(&'static str, u64); 8] {
+        [
+            (metric::OBJECT_FROM_NEAREST_NEIGHBOUR, self[Count::FromNearest]),
+            (metric::OBJECT_FROM_LATER_NEIGHBOUR, self[Count::FromLater]),
+            (metric::OBJECT_FROM_BATCH, self[Count::FromBatch]),
+            (metric::FELL_THROUGH, self[Count::NoObject] + self[Count::NoFull]),
+            (metric::FULL_ABOVE_BOUND, self[Count::FullAboveBound]),
+            (metric::FULL_REPLACED, self[Count::FullReplaced]),
+            (metric::NOTHING_PRESENT, self[Count::NothingPresent]),
+            (metric::NOUNS_THAT_LOOK_PRESENT, self[Count::LooksPresent]),
+        ]
+    }
+}
+
+impl Index<Count> for Counts {
+    type Output = u64;
+
+    fn index(&self, count: Count) -> &u64 {
+        &self.0[count as usize]
+    }
+}
+
+impl IndexMut<Count> for Counts {
+    fn index_mut(&mut self, count: Count) -> &mut u64 {
+        &mut self.0[count as usize]
+    }
+}
+
+/// Names and numbers, without what did not happen.
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let happened = Count::ALL.into_iter().filter(|count| self[*count] > 0);
+        f.debug_map().entries(happened.map(|count| (count, self[count]))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_count_has_a_place_of_its_own() {
+        let mut counts = Counts::default();
+        for (n, count) in Count::ALL.into_iter().enumerate() {
+            assert_eq!(count as usize, n, "{count:?}");
+            counts[count] += n as u64;
+        }
+        assert!(Count::ALL.into_iter().enumerate().all(|(n, count)| counts[count] == n as u64));
+        assert_eq!(format!("{:?}", Counts::default()), "{}");
+    }
+
+    #[test]
+    fn the_names_of_stages_json_stay() {
+        let mut counts = Counts::default();
+        Count::ALL.into_iter().for_each(|count| counts[count] = 10 + count as u64);
+        let expected = [
+            ("object_from_nearest_neighbour", 11),
+            ("object_from_later_neighbour", 12),
+            ("object_from_batch", 13),
+            ("fell_through", 14 + 17),
+            ("full_above_bound", 15),
+            ("full_replaced", 16),
+            ("nothing_present", 18),
+            ("nouns_that_look_present", 26),
+        ];
+        assert_eq!(counts.reported(), expected);
+    }
+}

@@ -1,0 +1,46 @@
+//! `writer = "plain"`: the caption alone.
+
+use items::Role;
+use pipeline_engine::rng::Draw;
+use pipeline_engine::{Build, Part, StageError, options};
+
+use super::{OpenWriter, Writer};
+use crate::counts::Counts;
+use crate::reading::Reading;
+
+options! {
+    /// Writes the caption alone.
+    pub struct Plain {}
+}
+
+impl Part for Plain {
+    const NAME: &'static str = "plain";
+    const ABOUT: &'static str = "the caption alone";
+}
+
+impl Writer for Plain {
+    fn roles(&self) -> Vec<Role> {
+        vec![Role::Original]
+    }
+
+    fn uses_guards(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _: &Build<'_>) -> Result<Box<dyn OpenWriter>, StageError> {
+        Ok(Box::new(PlainWriter))
+    }
+}
+
+struct PlainWriter;
+
+impl OpenWriter for PlainWriter {
+    fn write(
+        &self,
+        reading: &Reading<'_>,
+        _: &dyn Fn(usize) -> Draw,
+        _: &mut Counts,
+    ) -> Result<Vec<String>, StageError> {
+        Ok(reading.items().iter().map(|item| item.caption().to_owned()).collect())
+    }
+}
