@@ -26,6 +26,7 @@ pub mod vision;
 #[cfg(feature = "towers")]
 mod attention;
 mod error;
+mod files;
 #[cfg(feature = "towers")]
 mod fused;
 mod open_clip;
