@@ -10,6 +10,7 @@ use super::folder::Staged;
 use super::weights::{Place, decode, transpose};
 use super::{CONFIG, Checkpoint, Format, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, WEIGHTS};
 use crate::error::Error;
+use crate::files;
 use crate::open_clip::{self, Location};
 use crate::preprocess::Preprocess;
 use crate::tokenizer::Tokenizer;
@@ -59,7 +60,7 @@ impl Checkpoint {
                 }
                 write_safetensors(&staged.path.join(WEIGHTS), &self.hugging_face()?)?;
                 write_json(&staged.path.join(CONFIG), &config.to_json())?;
-                if config.vision.is_some() || self.dir.join(PREPROCESSOR).is_file() {
+                if config.vision.is_some() || files::has(&self.dir.join(PREPROCESSOR))? {
                     let json = preprocess.to_hugging_face().map_err(config_fault)?;
                     write_json(&staged.path.join(PREPROCESSOR), &json)?;
                 }
@@ -137,7 +138,7 @@ impl Checkpoint {
         let mut any = false;
         for name in TOKENIZER_FILES {
             let (from, to) = (self.dir.join(name), to.join(name));
-            if from.is_file() {
+            if files::has(&from)? {
                 any = true;
                 let bytes = fs::read(&from).map_err(Error::io(&from))?;
                 fs::write(&to, bytes).map_err(Error::io(&to))?;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{ClipConfig, TextConfig, VisionConfig};
 use crate::error::Error;
+use crate::files;
 use crate::open_clip::{self, Location};
 pub use convert::Target;
 pub use export::Exported;
@@ -357,20 +358,28 @@ impl Files {
 
     /// Of a folder.
     fn inside(dir: &Path) -> Result<Self, Error> {
-        let has = |name: &&&str| dir.join(name).is_file();
+        let has = |name: &str| files::has(&dir.join(name));
+        let first = |names: &[&'static str]| -> Result<Option<&'static str>, Error> {
+            for name in names {
+                if has(name)? {
+                    return Ok(Some(name));
+                }
+            }
+            Ok(None)
+        };
         let missing =
             |missing: &str, hint| Err(Error::NotACheckpoint { dir: dir.to_owned(), missing: missing.to_owned(), hint });
-        let hugging_face = HF_FILES.iter().find(has).filter(|_| has(&&CONFIG));
-        let open_clip = hugging_face.is_none() && has(&&OPEN_CLIP_CONFIG);
+        let hugging_face = if has(CONFIG)? { first(&HF_FILES)? } else { None };
+        let open_clip = hugging_face.is_none() && has(OPEN_CLIP_CONFIG)?;
         let config = if open_clip { OPEN_CLIP_CONFIG } else { CONFIG };
-        if !has(&&config) {
+        if !has(config)? {
             return missing(
                 CONFIG,
                 "name the folder that transformers' save_pretrained wrote, a downloaded copy of a hub repository, \
                  or an open_clip model's file with its open_clip_config.json beside it",
             );
         }
-        let named = if open_clip { OPEN_CLIP_FILES.iter().find(has) } else { hugging_face };
+        let named = if open_clip { first(&OPEN_CLIP_FILES)? } else { hugging_face };
         let weights = match named {
             Some(name) => dir.join(name),
             None => match &weight_files(dir)?[..] {
@@ -394,8 +403,8 @@ impl Files {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let has = |name: &str| dir.join(name).is_file();
-        let open_clip = match (has(CONFIG), has(OPEN_CLIP_CONFIG)) {
+        let has = |name: &str| files::has(&dir.join(name));
+        let open_clip = match (has(CONFIG)?, has(OPEN_CLIP_CONFIG)?) {
             (true, false) => false,
             (false, true) => true,
             (true, true) => {
@@ -423,11 +432,16 @@ impl Files {
 /// Files of a folder that may be weights, sorted.
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(Error::io(dir))?;
-    let weights = |path: &PathBuf| {
+    let named = |path: &PathBuf| {
         let extension = path.extension().unwrap_or_default();
-        path.is_file() && EXTENSIONS.iter().any(|known| extension == *known)
+        EXTENSIONS.iter().any(|known| extension == *known)
     };
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(weights).collect();
-    files.sort();
-    Ok(files)
+    let mut found = Vec::new();
+    for path in entries.into_iter().map(|entry| entry.path()).filter(named) {
+        if files::has(&path)? {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
