@@ -1,4 +1,5 @@
-//! Folders as people have them: such that may not be read.
+//! Folders as people have them: with things that features do not depend on, with an image encoder of
+//! another kind, and such that may not be read.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -6,11 +7,235 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clip::{Checkpoint, Precision, Preprocess, Tensors, Tokenizer, init};
+use clip::checkpoint::Format;
+use clip::{Checkpoint, Precision, Preprocess, Target, Tensors, Tokenizer, init};
 use common::messages;
-use common::models::small;
-use serde_json::Value;
+use common::models::{as_open_clip, small, small_open_clip, write_weights};
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+const WEIGHTS: &str = "open_clip_model.safetensors";
+
+/// An open_clip folder with this config and these weights.
+fn folder(config: &Value, weights: &Tensors) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let start = dir.path().join("start");
+    fs::create_dir(&start).unwrap();
+    fs::write(start.join("open_clip_config.json"), config.to_string()).unwrap();
+    write_weights(&start.join(WEIGHTS), weights);
+    (dir, start)
+}
+
+fn weights() -> Tensors {
+    as_open_clip(&init::random(&small(), 5))
+}
+
+/// Every tensor of the towers that a checkpoint has.
+fn towers(checkpoint: &Checkpoint) -> Tensors {
+    let names = checkpoint.config().tensors().into_iter().map(|(name, _)| name);
+    names.map(|name| (name.clone(), checkpoint.tensor(&name).unwrap())).collect()
+}
+
+/// Name, type and bytes of all tensors of a file.
+fn content(path: &Path) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut all: Vec<_> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.dtype(), tensor.shape().to_vec(), tensor.data().to_vec()))
+        .collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+#[test]
+fn a_bias_of_the_logits_stays_and_changes_nothing() {
+    let mut theirs = weights();
+    theirs.insert("logit_bias".into(), (vec![], vec![-10.5]));
+    let mut config = small_open_clip();
+    config["model_cfg"]["init_logit_bias"] = json!(-10);
+    config["model_cfg"]["init_logit_scale"] = json!(2.3);
+    let (dir, start) = folder(&config, &theirs);
+    let checkpoint = Checkpoint::open(&start).unwrap();
+    let (_plain, without) = folder(&small_open_clip(), &weights());
+    assert_eq!(towers(&checkpoint), towers(&Checkpoint::open(without).unwrap()));
+
+    let out = dir.path().join("export");
+    let name = "text_projection.weight".to_owned();
+    checkpoint.export(&out, &Tensors::from([(name, (vec![4, 8], vec![0.5; 32]))])).unwrap();
+    let (before, after) = (content(&start.join(WEIGHTS)), content(&out.join(WEIGHTS)));
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before == after, before.0 != "text_projection", "{}", before.0);
+    }
+
+    // open_clip builds a place for the tensor if the config has the word.
+    let converted = dir.path().join("converted");
+    checkpoint.convert(&converted, Target::OpenClip).unwrap();
+    let again = Checkpoint::open(&converted).unwrap();
+    assert_eq!(again.tensor("logit_bias").unwrap(), (vec![], vec![-10.5]));
+    let text = fs::read_to_string(converted.join("open_clip_config.json")).unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["model_cfg"]["init_logit_bias"], json!(-10.5));
+    // transformers' CLIPModel has none, and a tensor that is left over is an error to check.py.
+    let (log, hf) = (dir.path().join("hf"), Target::HuggingFace);
+    let warned = messages(|| checkpoint.convert(&log, hf).unwrap());
+    assert!(warned.contains("logit_bias is not converted"), "{warned}");
+    assert!(!Checkpoint::open(&log).unwrap().contains("logit_bias"));
+}
+
+/// Weights whose image tower is of another kind, and configs of such towers.
+fn other_image_towers() -> (Tensors, [(&'static str, Value); 3]) {
+    let mut theirs = weights();
+    theirs.retain(|name, _| !name.starts_with("visual."));
+    theirs.insert("visual.layer1.0.conv1.weight".into(), (vec![2, 2, 1, 1], vec![1.0, 2.0, 3.0, 4.0]));
+    theirs.insert("visual.attnpool.positional_embedding".into(), (vec![5], vec![0.25; 5]));
+    let towers = [
+        ("vision_cfg.layers is [1,1,1,1], a ResNet", json!({"image_size": 64, "layers": [1, 1, 1, 1], "width": 8})),
+        (
+            "vision_cfg.timm_model_name is \"convnext_base\", a model of timm",
+            json!({"timm_model_name": "convnext_base", "timm_model_pretrained": false, "timm_pool": "",
+                   "timm_proj": "linear", "image_size": 64}),
+        ),
+        (
+            "vision_cfg.ls_init_value = 0.1 is not supported",
+            json!({"image_size": 16, "layers": 1, "width": 8, "head_width": 4, "patch_size": 8, "ls_init_value": 0.1}),
+        ),
+    ];
+    (theirs, towers)
+}
+
+#[test]
+fn an_onnx_encoder_stands_in_for_an_image_tower_that_is_not_computed() {
+    let (theirs, towers) = other_image_towers();
+    for (fault, vision) in towers {
+        let mut config = small_open_clip();
+        config["model_cfg"]["vision_cfg"] = vision;
+        let (dir, start) = folder(&config, &theirs);
+        let message = Checkpoint::open(&start).unwrap_err().to_string();
+        for part in ["open_clip_config.json", fault, "vision_model.onnx", "pixel_values", "image_embeds"] {
+            assert!(message.contains(part), "{message}");
+        }
+
+        fs::write(start.join("vision_model.onnx"), "an encoder").unwrap();
+        fs::write(start.join("vision_model.onnx.data"), "its weights").unwrap();
+        let checkpoint = Checkpoint::open(&start).unwrap();
+        assert_eq!(checkpoint.format(), Format::OpenClip);
+        assert!(checkpoint.text_config().is_ok());
+        let message = checkpoint.vision_config().unwrap_err().to_string();
+        assert!(message.contains("no image tower that is computed here"), "{message}");
+        let side = config["model_cfg"]["vision_cfg"]["image_size"].as_u64().unwrap() as usize;
+        assert_eq!(Preprocess::open(&start, None).unwrap().size(), (side, side));
+
+        let out = dir.path().join("export");
+        let name = "text_model.final_layer_norm.bias".to_owned();
+        checkpoint.export(&out, &Tensors::from([(name, (vec![8], vec![2.0; 8]))])).unwrap();
+        for (before, after) in content(&start.join(WEIGHTS)).iter().zip(&content(&out.join(WEIGHTS))) {
+            assert_eq!(before == after, before.0 != "ln_final.bias", "{}", before.0);
+        }
+        assert_eq!(fs::read(out.join("vision_model.onnx")).unwrap(), b"an encoder");
+        Checkpoint::open(&out).unwrap();
+
+        // The text tower for transformers takes its image encoder along.
+        let hf = dir.path().join("hf");
+        checkpoint.convert(&hf, Target::HuggingFace).unwrap();
+        assert_eq!(Checkpoint::open(&hf).unwrap().format(), Format::HfText);
+        assert_eq!(fs::read(hf.join("vision_model.onnx.data")).unwrap(), b"its weights");
+        assert_eq!(Preprocess::open(&hf, None).unwrap(), Preprocess::open(&start, None).unwrap());
+        let message = checkpoint.convert(dir.path().join("oc"), Target::OpenClip).unwrap_err().to_string();
+        assert!(message.contains("open_clip wants both towers"), "{message}");
+    }
+    // A tensor that belongs to no tower is still a sign of another model.
+    let (_dir, start) = {
+        let (mut theirs, [(_, vision), ..]) = other_image_towers();
+        theirs.insert("text_decoder.ln.bias".into(), (vec![2], vec![0.0; 2]));
+        let mut config = small_open_clip();
+        config["model_cfg"]["vision_cfg"] = vision;
+        folder(&config, &theirs)
+    };
+    fs::write(start.join("vision_model.onnx"), "an encoder").unwrap();
+    let message = Checkpoint::open(&start).unwrap_err().to_string();
+    assert!(message.contains("text_decoder.ln.bias"), "{message}");
+}
+
+#[test]
+fn a_text_tower_with_a_prefix_is_the_same_tower() {
+    let of_text = ["token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection"];
+    let custom: Tensors = weights()
+        .into_iter()
+        .map(|(name, tensor)| match of_text.iter().any(|start| name.starts_with(start)) {
+            true => (format!("text.{name}"), tensor),
+            false => (name, tensor),
+        })
+        .collect();
+    let mut config = small_open_clip();
+    config["model_cfg"]["custom_text"] = json!(true);
+    let (dir, start) = folder(&config, &custom);
+    let checkpoint = Checkpoint::open(&start).unwrap();
+    let (_plain, without) = folder(&small_open_clip(), &weights());
+    let plain = Checkpoint::open(without).unwrap();
+    assert_eq!(towers(&checkpoint), towers(&plain));
+
+    // Out under the names that it came in with.
+    let out = dir.path().join("export");
+    let other = init::random(&small(), 6);
+    checkpoint.export(&out, &other).unwrap();
+    let names = |path: &Path| content(path).into_iter().map(|(name, ..)| name).collect::<Vec<_>>();
+    assert_eq!(names(&out.join(WEIGHTS)), names(&start.join(WEIGHTS)));
+    let again = Checkpoint::open(&out).unwrap();
+    for (name, tensor) in towers(&again) {
+        assert_eq!(tensor, other[&name], "{name}");
+    }
+    // Converted, it is a plain CLIP.
+    checkpoint.convert(dir.path().join("plain"), Target::OpenClip).unwrap();
+    let converted = Checkpoint::open(dir.path().join("plain")).unwrap();
+    assert!(converted.contains("ln_final.bias") && !converted.contains("text.ln_final.bias"));
+    assert_eq!(towers(&converted), towers(&plain));
+}
+
+#[test]
+fn another_tokenizer_is_not_taken_for_clips() {
+    let refused = |key: &str, value: Value| {
+        let mut config = small_open_clip();
+        config["model_cfg"]["text_cfg"][key] = value;
+        let (_dir, start) = folder(&config, &weights());
+        Checkpoint::open(&start).unwrap_err().to_string()
+    };
+    let message = refused("tokenizer_kwargs", json!({"clean": "canonicalize"}));
+    assert!(message.contains("text_cfg.tokenizer_kwargs") && message.contains("canonicalize"), "{message}");
+    let message = refused("hf_tokenizer_name", json!("bert-base-uncased"));
+    assert!(message.contains("bert-base-uncased") && message.contains("tokenizer.json"), "{message}");
+
+    let mut config = small_open_clip();
+    config["model_cfg"]["text_cfg"]["tokenizer_kwargs"] = json!({"clean": "lower", "reduction_mask": ""});
+    config["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = json!("openai/clip-vit-base-patch32");
+    let (_dir, start) = folder(&config, &weights());
+    Tokenizer::write_clip(&start, 77).unwrap();
+    Checkpoint::open(&start).unwrap();
+}
+
+#[test]
+fn what_is_guessed_is_said() {
+    // OpenAI's weights, by the sizes that they carry, beside a config for other activations.
+    let mut theirs = weights();
+    for name in ["input_resolution", "context_length", "vocab_size"] {
+        theirs.insert(name.into(), (vec![], vec![1.0]));
+    }
+    let mut config = small_open_clip();
+    config["model_cfg"]["quick_gelu"] = json!(false);
+    let (_dir, start) = folder(&config, &theirs);
+    let warned = messages(|| drop(Checkpoint::open(&start).unwrap()));
+    assert!(warned.contains("quick_gelu") && warned.contains("open_clip_config.json"), "{warned}");
+    let (_dir, start) = folder(&small_open_clip(), &theirs);
+    assert_eq!(messages(|| drop(Checkpoint::open(&start).unwrap())), "");
+
+    // Weights alone: the advice has the activation in it.
+    let dir = tempfile::tempdir().unwrap();
+    write_weights(&dir.path().join("epoch_1.safetensors"), &weights());
+    let message = Checkpoint::open(dir.path().join("epoch_1.safetensors")).unwrap_err().to_string();
+    assert!(message.contains("get_model_config(NAME)") && message.contains("ViT-B-32-quickgelu"), "{message}");
+}
 
 /// A checkpoint of transformers in 16 bits, whose config names the type.
 fn in_half() -> (TempDir, PathBuf) {
