@@ -32,7 +32,7 @@ mod fused;
 mod open_clip;
 mod wide;
 
-pub use checkpoint::{Checkpoint, Exported, Precision, Target, Tensors};
+pub use checkpoint::{Checkpoint, Exported, Precision, RoundingLoss, Stored, Target, Tensors};
 pub use config::{ClipConfig, TextConfig, VisionConfig};
 pub use error::Error;
 #[cfg(feature = "towers")]

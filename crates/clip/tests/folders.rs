@@ -1,5 +1,5 @@
 //! Folders as people have them: with things that features do not depend on, with an image encoder of
-//! another kind, and such that may not be read.
+//! another kind, in half precision, and such that may not be read.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clip::checkpoint::Format;
-use clip::{Checkpoint, Precision, Preprocess, Target, Tensors, Tokenizer, init};
+use clip::{Checkpoint, Precision, Preprocess, Stored, Target, Tensors, Tokenizer, init};
 use common::messages;
 use common::models::{as_open_clip, small, small_open_clip, write_weights};
 use safetensors::{Dtype, SafeTensors};
@@ -248,6 +248,128 @@ fn in_half() -> (TempDir, PathBuf) {
     config["text_config"]["dtype"] = "float16".into();
     fs::write(&path, config.to_string()).unwrap();
     (dir, start)
+}
+
+#[test]
+fn what_half_precision_takes_away_is_counted() {
+    let (_dir, start) = in_half();
+    let checkpoint = Checkpoint::open(&start).unwrap();
+    let name = "text_model.final_layer_norm.weight";
+    // Around 1, numbers of 16 bits are 1/1024 apart above and 1/2048 below.
+    let trained = vec![1.0, 1.0001, 0.9999, 1.0004, 1.001, 0.999, 1.0, 1.5];
+    let trained = Tensors::from([(name.to_owned(), (vec![8], trained))]);
+    let loss = checkpoint.rounding_loss(&trained).unwrap();
+    assert_eq!((loss.values, loss.moved, loss.lost), (8, 6, 3));
+    assert_eq!((loss.share(), loss.unchanged()), (0.5, 5.0 / 8.0));
+    let shape = Tensors::from([(name.to_owned(), (vec![4], vec![1.0; 4]))]);
+    assert!(checkpoint.rounding_loss(&shape).unwrap_err().to_string().contains("[4]"));
+    assert_eq!(checkpoint.rounding_loss(&Tensors::new()).unwrap().share(), 0.0);
+
+    let dir = tempfile::tempdir().unwrap();
+    Checkpoint::create(dir.path().join("whole"), &small(), &init::random(&small(), 5), Precision::F32).unwrap();
+    let whole = Checkpoint::open(dir.path().join("whole")).unwrap();
+    assert_eq!(whole.rounding_loss(&trained).unwrap().lost, 0);
+}
+
+#[test]
+fn an_export_in_32_bits_keeps_what_training_had() {
+    let (dir, start) = in_half();
+    let checkpoint = Checkpoint::open(&start).unwrap();
+    let trained: Tensors =
+        init::random(&small(), 6).into_iter().filter(|(name, _)| name.starts_with("text_")).collect();
+    let out = dir.path().join("export");
+    checkpoint.export_as(&out, &trained, Stored::F32).unwrap();
+    let exported = Checkpoint::open(&out).unwrap();
+    for (name, tensor) in &trained {
+        assert_eq!(exported.tensor(name).unwrap(), *tensor, "{name}");
+        assert_eq!(exported.dtype(name).as_deref(), Some("F32"));
+    }
+    let untouched = |all: Vec<(String, Dtype, Vec<usize>, Vec<u8>)>| {
+        all.into_iter().filter(|(name, ..)| !trained.contains_key(name)).collect::<Vec<_>>()
+    };
+    let file = "model.safetensors";
+    assert_eq!(untouched(content(&out.join(file))), untouched(content(&start.join(file))));
+    let config: Value = serde_json::from_str(&fs::read_to_string(out.join("config.json")).unwrap()).unwrap();
+    assert_eq!((&config["dtype"], &config["text_config"]["dtype"]), (&json!("float32"), &json!("float32")));
+    assert_eq!(config["vision_config"].get("dtype"), None);
+
+    // Without a change of type everything stays as it is.
+    let same = dir.path().join("same");
+    checkpoint.export_as(&same, &trained, Stored::AsBefore).unwrap();
+    assert_eq!(fs::read(same.join("config.json")).unwrap(), fs::read(start.join("config.json")).unwrap());
+    let whole = dir.path().join("whole");
+    exported.export_as(dir.path().join("again"), &trained, Stored::F32).unwrap();
+    exported.export(&whole, &trained).unwrap();
+    assert_eq!(fs::read(dir.path().join("again").join(file)).unwrap(), fs::read(whole.join(file)).unwrap());
+}
+
+#[test]
+fn parts_of_a_tensor_become_32_bits_with_the_whole() {
+    // One third of a tensor changes; the others keep their values.
+    let (dir, start) = folder(&small_open_clip(), &weights());
+    let bytes = fs::read(start.join(WEIGHTS)).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let half: Vec<(String, Vec<usize>, Vec<u8>)> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, tensor)| {
+            let values = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+            (name, tensor.shape().to_vec(), values.flat_map(|v| half::bf16::from_f32(v).to_le_bytes()).collect())
+        })
+        .collect();
+    let views = half.iter().map(|(name, shape, bytes)| {
+        (name.as_str(), safetensors::tensor::TensorView::new(Dtype::BF16, shape.clone(), bytes).unwrap())
+    });
+    fs::write(start.join(WEIGHTS), safetensors::serialize(views, None).unwrap()).unwrap();
+
+    let checkpoint = Checkpoint::open(&start).unwrap();
+    let layer = "text_model.encoder.layers.1.self_attn";
+    let new = (vec![8, 8], (0..64).map(|i| 1.0 + i as f32 * 1e-5).collect::<Vec<_>>());
+    let transposed = (vec![4, 8], (0..32).map(|i| 2.0 + i as f32 * 1e-5).collect::<Vec<_>>());
+    let changed = Tensors::from([
+        (format!("{layer}.k_proj.weight"), new.clone()),
+        ("text_projection.weight".to_owned(), transposed.clone()),
+    ]);
+    let out = dir.path().join("export");
+    checkpoint.export_as(&out, &changed, Stored::F32).unwrap();
+    let exported = Checkpoint::open(&out).unwrap();
+    assert_eq!(exported.tensor(&format!("{layer}.k_proj.weight")).unwrap(), new);
+    assert_eq!(exported.tensor("text_projection.weight").unwrap(), transposed);
+    for other in ["q_proj", "v_proj"] {
+        let name = format!("{layer}.{other}.weight");
+        assert_eq!(exported.tensor(&name).unwrap(), checkpoint.tensor(&name).unwrap());
+    }
+    assert_eq!(exported.dtype("transformer.resblocks.1.attn.in_proj_weight").as_deref(), Some("F32"));
+    assert_eq!(exported.dtype("transformer.resblocks.0.attn.in_proj_weight").as_deref(), Some("BF16"));
+}
+
+#[test]
+fn shards_in_32_bits_have_a_new_size() {
+    let (dir, start) = in_half();
+    let bytes = fs::read(start.join("model.safetensors")).unwrap();
+    let whole = SafeTensors::deserialize(&bytes).unwrap();
+    let mut map = serde_json::Map::new();
+    for (file, text) in [("model-1.safetensors", true), ("model-2.safetensors", false)] {
+        let part: Vec<_> = whole.tensors().into_iter().filter(|(name, _)| name.starts_with("text") == text).collect();
+        map.extend(part.iter().map(|(name, _)| (name.clone(), file.into())));
+        fs::write(start.join(file), safetensors::serialize(part, None).unwrap()).unwrap();
+    }
+    let index = json!({"metadata": {"total_size": bytes.len()}, "weight_map": map});
+    fs::write(start.join("model.safetensors.index.json"), index.to_string()).unwrap();
+    fs::remove_file(start.join("model.safetensors")).unwrap();
+
+    let checkpoint = Checkpoint::open(&start).unwrap();
+    let changed = Tensors::from([("text_projection.weight".to_owned(), (vec![4, 8], vec![0.1; 32]))]);
+    let out = dir.path().join("export");
+    checkpoint.export_as(&out, &changed, Stored::F32).unwrap();
+    assert_eq!(Checkpoint::open(&out).unwrap().tensor("text_projection.weight").unwrap().1, vec![0.1; 32]);
+    let second = "model-2.safetensors";
+    assert_eq!(fs::read(out.join(second)).unwrap(), fs::read(start.join(second)).unwrap());
+    let text = fs::read_to_string(out.join("model.safetensors.index.json")).unwrap();
+    let index: Value = serde_json::from_str(&text).unwrap();
+    let data = |path: PathBuf| content(&path).iter().map(|(_, _, _, bytes)| bytes.len()).sum::<usize>();
+    let expected = data(out.join("model-1.safetensors")) + data(out.join(second));
+    assert_eq!(index["metadata"]["total_size"], json!(expected));
 }
 
 #[cfg(unix)]

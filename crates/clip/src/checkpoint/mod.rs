@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::files;
 use crate::open_clip::{self, Location};
 pub use convert::Target;
-pub use export::Exported;
+pub use export::{Exported, RoundingLoss, Stored};
 use weights::{Place, Places, Shard, decode, open_index, transpose};
 
 /// Tensors on the host by checkpoint name: shape and values, row-major.
