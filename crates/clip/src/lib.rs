@@ -26,12 +26,13 @@ pub mod vision;
 #[cfg(feature = "towers")]
 mod attention;
 mod error;
+mod files;
 #[cfg(feature = "towers")]
 mod fused;
 mod open_clip;
 mod wide;
 
-pub use checkpoint::{Checkpoint, Exported, Precision, Target, Tensors};
+pub use checkpoint::{Checkpoint, Exported, Precision, RoundingLoss, Stored, Target, Tensors};
 pub use config::{ClipConfig, TextConfig, VisionConfig};
 pub use error::Error;
 #[cfg(feature = "towers")]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::config::{Activation, ClipConfig, TextConfig, VisionConfig};
 use crate::error::Error;
+use crate::files;
 
 /// Where open_clip keeps one of our tensors.
 #[derive(Debug, PartialEq)]
@@ -27,12 +28,16 @@ impl Location {
     }
 }
 
-/// Finds the tensor with this Hugging Face name in an open_clip checkpoint.
-pub(crate) fn locate(name: &str) -> Location {
+/// What the text tower's names begin with in a `CustomTextCLIP` (`"custom_text": true`).
+pub(crate) const CUSTOM_TEXT: &str = "text.";
+
+/// Finds the tensor with this Hugging Face name in an open_clip checkpoint. `text`: what the names of
+/// the text tower begin with, nothing or [`CUSTOM_TEXT`].
+pub(crate) fn locate(name: &str, text: &str) -> Location {
     let at = |name: String| Location { name, third: None, transposed: false };
     match name {
         "text_projection.weight" => {
-            return Location { transposed: true, ..at("text_projection".into()) };
+            return Location { transposed: true, ..at(format!("{text}text_projection")) };
         }
         "visual_projection.weight" => {
             return Location { transposed: true, ..at("visual.proj".into()) };
@@ -40,7 +45,7 @@ pub(crate) fn locate(name: &str) -> Location {
         _ => {}
     }
     let (prefix, rest) = match (name.strip_prefix("text_model."), name.strip_prefix("vision_model.")) {
-        (Some(rest), _) => ("", rest),
+        (Some(rest), _) => (text, rest),
         (_, Some(rest)) => ("visual.", rest),
         _ => return at(name.to_owned()),
     };
@@ -70,27 +75,58 @@ pub(crate) fn locate(name: &str) -> Location {
     location
 }
 
-/// Reads the text of an `open_clip_config.json`.
+/// An image encoder of any kind, beside the config.
+const ONNX: &str = "vision_model.onnx";
+
+/// Reads the text of an `open_clip_config.json`. An image tower that is not computed here is none if
+/// the folder of `path` has a `vision_model.onnx`, which computes it.
 ///
 /// # Errors
 /// [`Error::Config`] for a model that is not a CLIP of two plain transformers. A setting that this
 /// crate does not know is refused, unless it is off: it may change what the weights mean.
 pub(crate) fn parse(path: &Path, json: &str) -> Result<ClipConfig, Error> {
+    let beside = |name: &str| files::has(&path.with_file_name(name));
+    let with_onnx = beside(ONNX)?;
+    let with_tokenizer = beside("tokenizer.json")? || beside("vocab.json")?;
     let root = serde_json::from_str(json).map_err(|error| error.to_string());
-    root.and_then(read).map_err(|message| Error::Config { path: path.to_owned(), message })
+    root.and_then(|root| read(root, with_onnx, with_tokenizer))
+        .map_err(|message| Error::Config { path: path.to_owned(), message })
 }
 
-fn read(root: Value) -> Result<ClipConfig, String> {
+fn read(root: Value, with_onnx: bool, with_tokenizer: bool) -> Result<ClipConfig, String> {
     let mut model = Section::new("the file", root)?.section("model_cfg")?;
-    let mut text = model.section("text_cfg")?;
-    let mut vision = model.section("vision_cfg")?;
+    let text = model.section("text_cfg")?;
+    let vision = model.section("vision_cfg")?;
     let projection_dim = model.size("embed_dim", None)?;
     let hidden_act = match model.take("quick_gelu") {
         Value::Bool(true) => Activation::QuickGelu,
         _ => Activation::Gelu,
     };
-    model.finish(&[])?;
+    // Features depend neither on where training begins nor on the shape of the scale. Whether the text
+    // tower has a prefix is seen in the weights.
+    model.finish(&["init_logit_scale", "init_logit_bias", "nonscalar_logit_scale", "custom_text"])?;
 
+    let text = text_config(text, projection_dim, hidden_act, with_tokenizer)?;
+    let vision = match vision_config(vision, projection_dim, hidden_act) {
+        Ok(vision) => Some(vision),
+        Err(_) if with_onnx => None,
+        Err(message) => {
+            return Err(format!(
+                "{message}. Image towers that are not plain ViTs are computed from {ONNX}: write one beside this file \
+                 (torch.onnx.export of model.visual, with the input pixel_values and the output image_embeds)"
+            ));
+        }
+    };
+    let config = ClipConfig { text: Some(text), vision };
+    config.check().map(|()| config)
+}
+
+fn text_config(
+    mut text: Section,
+    projection_dim: usize,
+    hidden_act: Activation,
+    with_tokenizer: bool,
+) -> Result<TextConfig, String> {
     let width = text.size("width", Some(512))?;
     let texts = TextConfig {
         vocab_size: text.size("vocab_size", Some(49408))?,
@@ -108,17 +144,35 @@ fn read(root: Value) -> Result<ClipConfig, String> {
     };
     text.only("pool_type", "argmax")?;
     text.only("proj_type", "linear")?;
-    // For the tokenizer, or for positions that nothing sees; and a norm of each position by itself
-    // is the same before and after one is picked.
-    text.finish(&[
-        "hf_tokenizer_name",
-        "tokenizer_kwargs",
-        "tokenizer_mode",
-        "pad_id",
-        "eos_id",
-        "final_ln_after_pool",
-    ])?;
+    if let Value::String(name) = text.take("hf_tokenizer_name")
+        && !name.is_empty()
+        && !with_tokenizer
+    {
+        return Err(format!(
+            "text_cfg.hf_tokenizer_name is {name:?}, and there is no tokenizer.json beside this file; fetch it too"
+        ));
+    }
+    // CLIP's cleaning of a text ("lower") is done here, and its vocabulary has no tokens beside.
+    match text.take("tokenizer_kwargs") {
+        Value::Object(given) if given.iter().all(|(key, value)| off(value) || (key == "clean" && value == "lower")) => {
+        }
+        Value::Null => {}
+        other => return Err(format!("text_cfg.tokenizer_kwargs = {other} is not supported; it changes what is read")),
+    }
+    // For positions that nothing sees; and a norm of each position by itself is the same before and
+    // after one is picked.
+    text.finish(&["tokenizer_mode", "pad_id", "eos_id", "final_ln_after_pool"])?;
+    Ok(texts)
+}
 
+fn vision_config(mut vision: Section, projection_dim: usize, hidden_act: Activation) -> Result<VisionConfig, String> {
+    match (vision.take("timm_model_name"), vision.keys.get("layers")) {
+        (Value::String(name), _) => return Err(format!("vision_cfg.timm_model_name is {name:?}, a model of timm")),
+        (_, Some(Value::Array(layers))) => {
+            return Err(format!("vision_cfg.layers is {}, a ResNet", Value::from(layers.clone())));
+        }
+        _ => {}
+    }
     let width = vision.size("width", Some(768))?;
     let head_width = vision.size("head_width", Some(64))?.max(1);
     let images = VisionConfig {
@@ -138,9 +192,8 @@ fn read(root: Value) -> Result<ClipConfig, String> {
     vision.only("pos_embed_type", "learnable")?;
     // Has a meaning in training only.
     vision.finish(&["patch_dropout", "final_ln_after_pool"])?;
-
-    let config = ClipConfig { text: Some(texts), vision: Some(images) };
-    config.check().map(|()| config)
+    ClipConfig { text: None, vision: Some(images.clone()) }.check()?;
+    Ok(images)
 }
 
 /// The `model_cfg` of these towers.
@@ -194,6 +247,11 @@ pub(crate) fn model_config(text: &TextConfig, vision: &VisionConfig) -> Result<V
         "vision_cfg": images,
         "text_cfg": texts,
     }))
+}
+
+/// Whether a setting that has this value changes nothing.
+fn off(value: &Value) -> bool {
+    matches!(value, Value::Null | Value::Bool(false)) || value == "" || value.as_f64() == Some(0.0)
 }
 
 /// A JSON object whose keys are taken one by one.
@@ -265,7 +323,6 @@ impl Section {
 
     /// Refuses what is left, but for what is off or is to be ignored.
     fn finish(self, ignored: &[&str]) -> Result<(), String> {
-        let off = |value: &Value| matches!(value, Value::Null | Value::Bool(false)) || value.as_f64() == Some(0.0);
         let mut left = self.keys.iter();
         match left.find(|(key, value)| !ignored.contains(&key.as_str()) && !off(value)) {
             Some((key, value)) => Err(format!("{}.{key} = {value} is not supported", self.name)),
@@ -315,7 +372,7 @@ mod tests {
     #[test]
     fn tensors_have_other_names() {
         let name = |name: &str| {
-            let Location { name, third, transposed } = locate(name);
+            let Location { name, third, transposed } = locate(name, "");
             (name, third, transposed)
         };
         for (ours, theirs, third, transposed) in [

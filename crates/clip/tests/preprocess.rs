@@ -1,25 +1,18 @@
 //! Preprocessing compared with open_clip's tensors, and given broken files.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clip::preprocess::{DecodeError, Limits, Preprocess};
+use common::{messages, shared};
 use image::{ExtendedColorType, ImageEncoder, ImageFormat};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-
-/// A file of the shared folder beside the repository.
-fn shared(path: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")).join(path);
-    if !path.exists() {
-        println!("skipped: {} is missing", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn configured(json: &Value) -> Preprocess {
     let dir = tempfile::tempdir().unwrap();
@@ -298,6 +291,119 @@ fn both_styles_of_config() {
     }
     let raw = configured(&json!({"do_rescale": false, "do_normalize": false}));
     assert_eq!(raw.normalise(&[1, 2, 3]), [1.0, 2.0, 3.0]);
+}
+
+/// A folder with these files.
+fn with(files: &[(&str, Value)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, json) in files {
+        fs::write(dir.path().join(name), json.to_string()).unwrap();
+    }
+    dir
+}
+
+/// What transformers 5 saves: everything in `processor_config.json`, the image processor nested.
+fn transformers_5(mean: f64, side: u32) -> Value {
+    json!({
+        "image_processor": {
+            "crop_size": {"height": side, "width": side},
+            "do_center_crop": true,
+            "do_convert_rgb": true,
+            "do_normalize": true,
+            "do_rescale": true,
+            "do_resize": true,
+            "image_mean": [mean, mean, mean],
+            "image_processor_type": "CLIPImageProcessor",
+            "image_std": [0.5, 0.5, 0.5],
+            "resample": 3,
+            "rescale_factor": 0.00392156862745098,
+            "size": {"shortest_edge": side}
+        },
+        "processor_class": "CLIPProcessor"
+    })
+}
+
+#[test]
+fn transformers_5_nests_the_settings() {
+    let half = transformers_5(0.5, 32);
+    let flat = half["image_processor"].clone();
+    let expected = configured(&flat);
+    assert_ne!(expected, Preprocess::openai(32));
+    let open = |files: &[(&str, Value)]| Preprocess::open(with(files).path(), Some(16)).unwrap();
+    assert_eq!(open(&[("processor_config.json", half.clone())]), expected);
+    // Where both files are, transformers takes the nested settings; without such, the other file's.
+    let old = ("preprocessor_config.json", json!({"size": 16, "crop_size": 16}));
+    assert_eq!(open(&[("processor_config.json", half.clone()), old.clone()]), expected);
+    for other in [json!({"processor_class": "CLIPProcessor"}), json!({"image_processor": null})] {
+        assert_eq!(open(&[("processor_config.json", other), old.clone()]), Preprocess::openai(16));
+    }
+    // Before open_clip's, as weights of both are read as those of transformers.
+    let theirs = ("open_clip_config.json", json!({"preprocess_cfg": {"size": 48}}));
+    assert_eq!(open(&[("processor_config.json", half.clone()), theirs]), expected);
+
+    for (nested, part) in [
+        (json!({"image_processor": 3}), "image_processor: it is not a JSON object"),
+        (json!({"image_processor": {"resample": 1}}), "image_processor: resample = 1"),
+    ] {
+        let dir = with(&[("processor_config.json", nested)]);
+        let message = Preprocess::open(dir.path(), None).unwrap_err().to_string();
+        assert!(message.contains("processor_config.json") && message.contains(part), "{message}");
+    }
+    let dir = with(&[("processor_config.json", half)]);
+    assert!(Preprocess::is_given(dir.path()).unwrap() && !Preprocess::is_given(with(&[]).path()).unwrap());
+}
+
+#[test]
+fn numbers_that_nobody_gave_are_reported() {
+    let warned = |files: &[(&str, Value)], side| {
+        let dir = with(files);
+        let said = messages(|| drop(Preprocess::open(dir.path(), side).unwrap()));
+        // Once per folder is enough.
+        assert_eq!(messages(|| drop(Preprocess::open(dir.path(), side).unwrap())), "");
+        said
+    };
+    let said = warned(&[], Some(32));
+    assert!(said.contains("OpenAI's mean and standard deviation are assumed"), "{said}");
+    let said = warned(&[("vision_model.onnx", json!("an encoder"))], None);
+    assert!(said.contains("processor_config.json"), "{said}");
+    let said = warned(&[("open_clip_config.json", json!({"model_cfg": {}}))], Some(32));
+    assert!(said.contains("it has no preprocess_cfg"), "{said}");
+    // A text tower alone looks at no images.
+    assert_eq!(warned(&[], None), "");
+    assert_eq!(warned(&[("preprocessor_config.json", json!({}))], Some(32)), "");
+    assert_eq!(warned(&[("processor_config.json", transformers_5(0.5, 32))], Some(32)), "");
+    assert_eq!(warned(&[("open_clip_config.json", json!({"preprocess_cfg": {"size": 48}}))], Some(32)), "");
+}
+
+/// Other classes of transformers differ in what they do without being told.
+#[test]
+fn other_image_processors_are_not_taken_for_clips() {
+    let siglip = json!({
+        "image_processor_type": "SiglipImageProcessor", "do_resize": true, "size": {"height": 20, "width": 20},
+        "resample": 2, "do_rescale": true, "do_normalize": true, "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5]
+    });
+    // It crops nothing: 20 x 20, and not the 16 x 16 in its middle.
+    let dir = with(&[("preprocessor_config.json", siglip.clone())]);
+    assert_eq!(Preprocess::open(dir.path(), Some(16)).unwrap().size(), (20, 20));
+    let mut number = siglip.clone();
+    number["size"] = json!(20);
+    let dir = with(&[("preprocessor_config.json", number)]);
+    assert_eq!(Preprocess::open(dir.path(), Some(16)).unwrap(), configured(&siglip));
+    for key in ["image_mean", "image_std", "resample", "size"] {
+        let mut short = siglip.clone();
+        short.as_object_mut().unwrap().remove(key);
+        let dir = with(&[("preprocessor_config.json", short)]);
+        let message = Preprocess::open(dir.path(), Some(16)).unwrap_err().to_string();
+        assert!(message.contains(key) && message.contains("SiglipImageProcessor"), "{message}");
+    }
+    for (key, value) in [("do_pad", json!(true)), ("crop_pct", json!(0.875))] {
+        let mut other = siglip.clone();
+        other[key] = value;
+        let dir = with(&[("preprocessor_config.json", other)]);
+        let message = Preprocess::open(dir.path(), Some(16)).unwrap_err().to_string();
+        assert!(message.contains(key), "{message}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// A file of the shared folder beside the repository.
 fn shared(path: &str) -> Option<PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")).join(path);
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path);
     if !path.exists() {
         println!("skipped: {} is missing", path.display());
         return None;

@@ -15,7 +15,8 @@ pub(super) fn same(a: &Path, b: &Path) -> bool {
 }
 
 /// Copies files, following links to files, and folders that are not links. `inside` is the path
-/// of `from` inside the folder that is copied.
+/// of `from` inside the folder that is copied. A file that cannot be read is reported and skipped: it
+/// has nothing to do with the weights, and a run that trained for hours should not end without them.
 pub(super) fn copy(
     from: &Path,
     to: &Path,
@@ -32,13 +33,28 @@ pub(super) fn copy(
         // Deeper down, the same name is another model's.
         if inside.as_os_str().is_empty() && stale(&name) {
             left_out.push(inside.join(&name));
-        } else if source.is_file() {
-            // What can be read was read when the checkpoint was opened: it is the disk that is full.
-            fs::copy(&source, &target).map_err(Error::io(&target))?;
-            make_writable(&target)?;
-        } else if entry.file_type().map_err(Error::io(&source))?.is_dir() {
-            fs::create_dir(&target).map_err(Error::io(&target))?;
-            copy(&source, &target, &inside.join(&name), stale, left_out)?;
+            continue;
+        }
+        let readable = match entry.file_type().map_err(Error::io(&source))? {
+            kind if kind.is_dir() => {
+                fs::create_dir(&target).map_err(Error::io(&target))?;
+                copy(&source, &target, &inside.join(&name), stale, left_out)?;
+                continue;
+            }
+            // To open a fifo would wait for its writer.
+            _ => fs::metadata(&source).and_then(|found| match found.is_file() {
+                true => fs::File::open(&source).map(|_| true),
+                false => Ok(false),
+            }),
+        };
+        match readable {
+            Ok(false) => {}
+            // The source can be read: it is the disk that is full.
+            Ok(true) => {
+                fs::copy(&source, &target).map_err(Error::io(&target))?;
+                make_writable(&target)?;
+            }
+            Err(error) => tracing::warn!("the copy of the checkpoint lacks {}: {error}", source.display()),
         }
     }
     Ok(())

@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{ClipConfig, TextConfig, VisionConfig};
+use crate::config::{Activation, ClipConfig, TextConfig, VisionConfig};
 use crate::error::Error;
+use crate::files;
 use crate::open_clip::{self, Location};
 pub use convert::Target;
-pub use export::Exported;
+pub use export::{Exported, RoundingLoss, Stored};
 use weights::{Place, Places, Shard, decode, open_index, transpose};
 
 /// Tensors on the host by checkpoint name: shape and values, row-major.
@@ -34,7 +35,9 @@ const OPEN_CLIP_FILES: [&str; 2] = [OPEN_CLIP_WEIGHTS, "open_clip_pytorch_model.
 const EXTENSIONS: [&str; 4] = ["safetensors", "pt", "pth", "bin"];
 
 /// Buffers and scalars that are no part of a tower.
-const BESIDE: [&str; 3] = ["logit_scale", "attn_mask", "position_ids"];
+///
+/// open_clip has a bias of the logits where a model was trained with `--siglip`.
+const BESIDE: [&str; 4] = ["logit_scale", "logit_bias", "attn_mask", "position_ids"];
 /// Sizes that OpenAI's archives carry beside the weights.
 const SIZES: [&str; 3] = ["input_resolution", "context_length", "vocab_size"];
 
@@ -47,7 +50,8 @@ pub enum Format {
     HfText,
     /// transformers' `CLIPVisionModelWithProjection` and `CLIPVisionModel`.
     HfVision,
-    /// open_clip's `CLIP`: both towers.
+    /// open_clip's `CLIP` and `CustomTextCLIP`: both towers, or the text tower with an image tower that
+    /// `vision_model.onnx` computes.
     OpenClip,
 }
 
@@ -81,6 +85,8 @@ pub struct Checkpoint {
     shards: Vec<Shard>,
     /// Of the towers under their Hugging Face names, and of the files under their own.
     places: Places,
+    /// What the names of an open_clip text tower begin with.
+    text_prefix: &'static str,
 }
 
 impl Checkpoint {
@@ -92,6 +98,8 @@ impl Checkpoint {
     /// * open_clip: `open_clip_config.json` with `open_clip_model.safetensors` or
     ///   `open_clip_pytorch_model.bin`, or with the only file of weights in the folder. A folder
     ///   that has both is read as Hugging Face.
+    ///   Where the folder has a `vision_model.onnx`, an image tower that is no plain ViT may be missing
+    ///   here: the text tower alone is read.
     /// * A file of weights (`.safetensors`, `.pt`, `.pth`, `.bin`) in place of the folder: the
     ///   config lies beside it.
     ///
@@ -121,7 +129,10 @@ impl Checkpoint {
         prefix_bare_names(format, &mut places);
         config.settle_projections(|name| places.contains_key(name));
 
-        let mut checkpoint = Self { dir, config_path, weights_path, config, format, shards, places };
+        let custom = format == Format::OpenClip && places.contains_key("text.token_embedding.weight");
+        let text_prefix = if custom { open_clip::CUSTOM_TEXT } else { "" };
+        let mut checkpoint = Self { dir, config_path, weights_path, config, format, shards, places, text_prefix };
+        checkpoint.warn_of_gelu();
         let specs = checkpoint.config.tensors();
         let mut used = BTreeSet::new();
         let mut found = Places::new();
@@ -139,7 +150,7 @@ impl Checkpoint {
     /// its place.
     fn find(&self, name: &str, shape: &[usize]) -> Result<(String, Place), Error> {
         let Location { name, third, transposed } = match self.format {
-            Format::OpenClip => open_clip::locate(name),
+            Format::OpenClip => open_clip::locate(name, self.text_prefix),
             _ => Location::same(name),
         };
         let mut expected = shape.to_vec();
@@ -176,10 +187,27 @@ impl Checkpoint {
         Ok((name, place))
     }
 
+    /// OpenAI's weights were trained with QuickGELU, and a config without that word computes other
+    /// features from them.
+    fn warn_of_gelu(&self) {
+        let openai = SIZES.iter().all(|name| self.places.contains_key(*name));
+        let gelu = self.config.text.as_ref().is_some_and(|text| text.hidden_act == Activation::Gelu);
+        if openai && gelu && files::first_time("activation", &self.config_path) {
+            tracing::warn!(
+                "{}: OpenAI's weights need \"quick_gelu\": true in model_cfg, which is not there; the features are of \
+                 another function without it",
+                self.config_path.display()
+            );
+        }
+    }
+
     /// A tensor that the config does not ask for means that it describes another model.
     fn refuse_extra(&self, used: &BTreeSet<String>) -> Result<(), Error> {
+        let elsewhere = self.format == Format::OpenClip && self.config.vision.is_none();
         let beside = |name: &str| {
-            BESIDE.iter().any(|known| name == *known || name.ends_with(&format!(".{known}"))) || SIZES.contains(&name)
+            (elsewhere && name.starts_with("visual."))
+                || BESIDE.iter().any(|known| name == *known || name.ends_with(&format!(".{known}")))
+                || SIZES.contains(&name)
         };
         match self.places.iter().find(|(name, _)| !used.contains(*name) && !beside(name)) {
             Some((name, place)) => Err(Error::ExtraTensor {
@@ -224,7 +252,11 @@ impl Checkpoint {
     }
 
     fn no_tower(&self, tower: &str) -> Error {
-        Error::Config { path: self.config_path.clone(), message: format!("this checkpoint has no {tower} tower") }
+        let why = match (self.format, tower) {
+            (Format::OpenClip, "image") => " that is computed here; vision_model.onnx beside it is its image encoder",
+            _ => "",
+        };
+        Error::Config { path: self.config_path.clone(), message: format!("this checkpoint has no {tower} tower{why}") }
     }
 
     /// The names of all tensors, sorted: those of the towers under their Hugging Face names, and
@@ -357,20 +389,28 @@ impl Files {
 
     /// Of a folder.
     fn inside(dir: &Path) -> Result<Self, Error> {
-        let has = |name: &&&str| dir.join(name).is_file();
+        let has = |name: &str| files::has(&dir.join(name));
+        let first = |names: &[&'static str]| -> Result<Option<&'static str>, Error> {
+            for name in names {
+                if has(name)? {
+                    return Ok(Some(name));
+                }
+            }
+            Ok(None)
+        };
         let missing =
             |missing: &str, hint| Err(Error::NotACheckpoint { dir: dir.to_owned(), missing: missing.to_owned(), hint });
-        let hugging_face = HF_FILES.iter().find(has).filter(|_| has(&&CONFIG));
-        let open_clip = hugging_face.is_none() && has(&&OPEN_CLIP_CONFIG);
+        let hugging_face = if has(CONFIG)? { first(&HF_FILES)? } else { None };
+        let open_clip = hugging_face.is_none() && has(OPEN_CLIP_CONFIG)?;
         let config = if open_clip { OPEN_CLIP_CONFIG } else { CONFIG };
-        if !has(&&config) {
+        if !has(config)? {
             return missing(
                 CONFIG,
                 "name the folder that transformers' save_pretrained wrote, a downloaded copy of a hub repository, \
                  or an open_clip model's file with its open_clip_config.json beside it",
             );
         }
-        let named = if open_clip { OPEN_CLIP_FILES.iter().find(has) } else { hugging_face };
+        let named = if open_clip { first(&OPEN_CLIP_FILES)? } else { hugging_face };
         let weights = match named {
             Some(name) => dir.join(name),
             None => match &weight_files(dir)?[..] {
@@ -394,8 +434,8 @@ impl Files {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let has = |name: &str| dir.join(name).is_file();
-        let open_clip = match (has(CONFIG), has(OPEN_CLIP_CONFIG)) {
+        let has = |name: &str| files::has(&dir.join(name));
+        let open_clip = match (has(CONFIG)?, has(OPEN_CLIP_CONFIG)?) {
             (true, false) => false,
             (false, true) => true,
             (true, true) => {
@@ -411,7 +451,8 @@ impl Files {
                     dir: weights.to_owned(),
                     missing: "open_clip_config.json or config.json beside it".into(),
                     hint: "weights do not tell the model's heads and activation; for open_clip's NAME write \
-                           {\"model_cfg\": open_clip.get_model_config(NAME)} there",
+                           {\"model_cfg\": open_clip.get_model_config(NAME)} there, with \"ViT-B-32-quickgelu\" and the \
+                           like as NAME for weights of OpenAI and all others that were trained with QuickGELU",
                 });
             }
         };
@@ -423,11 +464,16 @@ impl Files {
 /// Files of a folder that may be weights, sorted.
 fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(Error::io(dir))?;
-    let weights = |path: &PathBuf| {
+    let named = |path: &PathBuf| {
         let extension = path.extension().unwrap_or_default();
-        path.is_file() && EXTENSIONS.iter().any(|known| extension == *known)
+        EXTENSIONS.iter().any(|known| extension == *known)
     };
-    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(weights).collect();
-    files.sort();
-    Ok(files)
+    let mut found = Vec::new();
+    for path in entries.into_iter().map(|entry| entry.path()).filter(named) {
+        if files::has(&path)? {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }

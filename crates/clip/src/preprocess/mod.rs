@@ -9,11 +9,11 @@
 mod picture;
 mod resize;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::Error;
+use crate::{Error, files};
 pub use picture::{DecodeError, Limits};
 use resize::{Filter, Geometry, Size};
 
@@ -25,6 +25,13 @@ const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 /// Side of OpenAI's ViT-B inputs.
 const OPENAI_SIZE: u32 = 224;
+/// Where transformers keeps the settings of its image processor: nested in the first since version 5.
+const PROCESSOR: &str = "processor_config.json";
+const PREPROCESSOR: &str = "preprocessor_config.json";
+/// Where open_clip keeps them, as `preprocess_cfg`.
+const OPEN_CLIP: &str = "open_clip_config.json";
+/// An image encoder beside the text tower's weights.
+const ONNX: &str = "vision_model.onnx";
 /// A larger input is taken for a mistake in the config.
 const MAX_SIDE: u32 = 4096;
 
@@ -66,44 +73,99 @@ impl Preprocess {
         }
     }
 
-    /// The preprocessing of a checkpoint folder: of its `preprocessor_config.json`
-    /// (Hugging Face, sizes as a number or as an object), else of
-    /// `open_clip_config.json`, else [`Preprocess::openai`]. What a file leaves
-    /// out is OpenAI's; sizes that it leaves out are `image_size`, the side of the
-    /// vision tower's input in pixels, else 224.
+    /// The preprocessing of a checkpoint folder: what transformers would take for it, from
+    /// `processor_config.json` (its `image_processor`, as transformers 5 saves it) or else from
+    /// `preprocessor_config.json`; without them open_clip's, from `open_clip_config.json`. What a file
+    /// omits is OpenAI's; sizes that it omits are `image_size`, the side of the vision tower's input in
+    /// pixels, else 224.
+    ///
+    /// A folder that has none of them gets [`Preprocess::openai`], with a warning if it has an image
+    /// encoder: a vision tower, as `image_size` says, or `vision_model.onnx`.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] where a file cannot be read; [`Error::Config`] where it asks
     /// for something that is not done here or that gives no fixed size.
     pub fn open(dir: &Path, image_size: Option<u32>) -> Result<Self, Error> {
-        let hugging_face = dir.join("preprocessor_config.json");
-        let open_clip = dir.join("open_clip_config.json");
-        type Parse = fn(&Value, u32) -> Result<Preprocess, String>;
-        let (path, parse): (PathBuf, Parse) = if hugging_face.is_file() {
-            (hugging_face, Self::hugging_face)
-        } else if open_clip.is_file() {
-            (open_clip, Self::open_clip)
-        } else {
-            return Ok(Self::openai(image_size.unwrap_or(OPENAI_SIZE)));
+        let default_size = image_size.unwrap_or(OPENAI_SIZE);
+        let parsed = |path: &Path, parse: &dyn Fn(&Value) -> Result<Self, String>| {
+            let json = read_json(path)?;
+            parse(&json).map_err(|message| Error::Config { path: path.to_owned(), message })
         };
-        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        serde_json::from_str(&text)
-            .map_err(|e| e.to_string())
-            .and_then(|json| parse(&json, image_size.unwrap_or(OPENAI_SIZE)))
-            .map_err(|message| Error::Config { path, message })
+        let nested = dir.join(PROCESSOR);
+        if files::has(&nested)? && read_json(&nested)?.get("image_processor").is_some_and(|found| !found.is_null()) {
+            return parsed(&nested, &|json| {
+                let found = &json["image_processor"];
+                Self::hugging_face(found, default_size).map_err(|message| format!("image_processor: {message}"))
+            });
+        }
+        let flat = dir.join(PREPROCESSOR);
+        if files::has(&flat)? {
+            return parsed(&flat, &|json| Self::hugging_face(json, default_size));
+        }
+        let encodes = image_size.is_some() || files::has(&dir.join(ONNX))?;
+        let open_clip = dir.join(OPEN_CLIP);
+        if files::has(&open_clip)? {
+            return parsed(&open_clip, &|json| {
+                if encodes && json["preprocess_cfg"].is_null() {
+                    assume_openai(&open_clip, "it has no preprocess_cfg");
+                }
+                Self::open_clip(json, default_size)
+            });
+        }
+        if encodes {
+            assume_openai(dir, "it has neither processor_config.json nor preprocessor_config.json");
+        }
+        Ok(Self::openai(default_size))
+    }
+
+    /// Whether a folder has settings for [`Preprocess::open`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be read.
+    pub fn is_given(dir: &Path) -> Result<bool, Error> {
+        Ok(files::has(&dir.join(PROCESSOR))?
+            || files::has(&dir.join(PREPROCESSOR))?
+            || files::has(&dir.join(OPEN_CLIP))?)
     }
 
     fn hugging_face(json: &Value, image_size: u32) -> Result<Self, String> {
+        if !json.is_object() {
+            return Err("it is not a JSON object".into());
+        }
         let flag = |key: &str| match &json[key] {
-            Value::Null => Ok(true),
-            Value::Bool(on) => Ok(*on),
+            Value::Null => Ok(None),
+            Value::Bool(on) => Ok(Some(*on)),
             other => Err(format!("{key} = {other} is neither true nor false")),
         };
+        let on = |key: &str| flag(key).map(|on| on.unwrap_or(true));
+        // Each class of transformers saves all of its settings: what is missing is not done by it.
+        // What CLIP's own class does without a setting is known.
+        let class = json["image_processor_type"].as_str().or(json["feature_extractor_type"].as_str());
+        let clip = class.is_none_or(|class| class.starts_with("CLIP"));
+        let known = |key: &str| match json[key].is_null() && !clip {
+            true => Err(format!(
+                "{key} is missing, and it is known for CLIPImageProcessor only, not for {}",
+                class.unwrap_or_default()
+            )),
+            false => Ok(()),
+        };
+        if flag("do_pad")? == Some(true) {
+            return Err("do_pad = true; pictures are not padded here".into());
+        }
+        if !json["crop_pct"].is_null() {
+            return Err(format!("crop_pct = {} is not done here; crop_size is", json["crop_pct"]));
+        }
         let mut this = Self::openai(image_size);
         this.geometry.resize = match &json["size"] {
-            _ if !flag("do_resize")? => None,
-            Value::Null => Some(Size::Shortest(side(&Value::Null, "size", image_size)?)),
+            _ if !on("do_resize")? => None,
+            Value::Null => {
+                known("size")?;
+                Some(Size::Shortest(side(&Value::Null, "size", image_size)?))
+            }
+            Value::Object(size) if size.contains_key("shortest_edge") && size.contains_key("longest_edge") => {
+                return Err("size has shortest_edge and longest_edge; one of both is done here".into());
+            }
             Value::Object(size) if size.contains_key("shortest_edge") => {
                 Some(Size::Shortest(side(&size["shortest_edge"], "size.shortest_edge", image_size)?))
             }
@@ -111,26 +173,35 @@ impl Preprocess {
                 let (height, width) = height_width(size, "size", image_size)?;
                 Some(Size::Exact { height, width })
             }
-            size => Some(Size::Shortest(side(size, "size", image_size)?)),
+            // A number is the shorter side to CLIP's class, and both sides to the others.
+            size => {
+                let side = side(size, "size", image_size)?;
+                Some(if clip { Size::Shortest(side) } else { Size::Exact { height: side, width: side } })
+            }
         };
-        this.geometry.crop = match flag("do_center_crop")? {
+        this.geometry.crop = match flag("do_center_crop")?.unwrap_or(clip) {
             true => Some(height_width(&json["crop_size"], "crop_size", image_size)?),
             false => None,
         };
         this.geometry.filter = match &json["resample"] {
-            Value::Null => Filter::Bicubic,
+            Value::Null => {
+                known("resample")?;
+                Filter::Bicubic
+            }
             number => match number.as_u64() {
                 Some(2) => Filter::Bilinear,
                 Some(3) => Filter::Bicubic,
                 _ => return Err(format!("resample = {number}; 2 (bilinear) and 3 (bicubic) are done here")),
             },
         };
-        if !flag("do_rescale")? {
+        if !on("do_rescale")? {
             this.rescale = 1.0;
         } else if let Some(factor) = number(json, "rescale_factor")? {
             this.rescale = factor;
         }
-        if flag("do_normalize")? {
+        if on("do_normalize")? {
+            known("image_mean")?;
+            known("image_std")?;
             this.set_mean_std(&json["image_mean"], &json["image_std"])?;
         } else {
             (this.mean, this.std) = ([0.0; 3], [1.0; 3]);
@@ -324,6 +395,22 @@ impl Preprocess {
     /// Tells one preprocessing from another, for the fingerprint of cached features.
     pub fn fingerprint(&self) -> [u8; 32] {
         *blake3::hash(format!("{VERSION} {self:?}").as_bytes()).as_bytes()
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value, Error> {
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    serde_json::from_str(&text).map_err(|error| Error::Config { path: path.to_owned(), message: error.to_string() })
+}
+
+/// Says that the numbers which pictures are normalised with are a guess.
+fn assume_openai(path: &Path, reason: &str) {
+    if files::first_time("preprocessing", path) {
+        tracing::warn!(
+            "{}: {reason}; OpenAI's mean and standard deviation are assumed. If the images of its training were \
+             normalised otherwise, save the image processor too",
+            path.display()
+        );
     }
 }
 

@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokenizers::Model;
 use tokenizers::models::bpe::{BPE, Vocab};
 
-use crate::Error;
+use crate::{Error, files};
 
 /// CLIP's token that starts a text, as a vocabulary spells it.
 const START: &str = "<|startoftext|>";
@@ -84,10 +84,10 @@ impl Tokenizer {
             let path = path.to_owned();
             move |message| Error::Config { path, message }
         };
-        if whole.is_file() {
+        if files::has(&whole)? {
             let json = read_json(&whole)?;
             parse_tokenizer_json(&json).and_then(Self::new).map_err(bad(&whole))
-        } else if vocab.is_file() {
+        } else if files::has(&vocab)? {
             let tokens = parse_vocab(&read_json(&vocab)?).map_err(bad(&vocab))?;
             let text = read(&merges)?;
             let pairs = text
@@ -97,7 +97,7 @@ impl Tokenizer {
                 .collect::<Result<_, _>>()
                 .map_err(bad(&merges))?;
             Self::new((tokens, pairs)).map_err(bad(&vocab))
-        } else if merges.is_file() {
+        } else if files::has(&merges)? {
             // OpenAI's vocabulary in its place would be a guess.
             Err(bad(&vocab)("is missing, but merges.txt is there; fetch it too".into()))
         } else {
