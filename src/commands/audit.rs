@@ -53,7 +53,8 @@ impl Arguments {
                 batches.push(paired);
                 Ok(())
             })?;
-            let encoder = text_encoder(&Model::of(build)?, build.run.device.word())?;
+            let model = Model::of(build)?;
+            let encoder = text_encoder(&model, build.run.device.word())?;
             Ok((build.run.seed, batches, StartTower::new(Arc::new(encoder))))
         })?
         .map_err(|error| anyhow!("{error}"))?;

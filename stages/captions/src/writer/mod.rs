@@ -2,7 +2,8 @@
 //!
 //! The options struct of a writer is its part. It says which texts it gives, and opens: reads its
 //! files. What it opens writes the texts of one batch after the other. To add a writer, write a file
-//! as those below and name it in the list; `docs/extending/writer.rs` is a complete example.
+//! like the others in this folder and name it in the list; `docs/extending/writer.rs` is a complete
+//! example.
 
 pub mod plain;
 pub mod tng;
