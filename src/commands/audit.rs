@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 use items::{BatchItem, Paired};
-use model::ModelOptions;
+use model::Model;
 use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
 use questions::Known;
 use questions::audit::{Report, Truth, audit, unknown, variants};
@@ -53,10 +53,8 @@ impl Arguments {
                 batches.push(paired);
                 Ok(())
             })?;
-            let model = build.section::<ModelOptions>("model")?;
-            let weights = clip_hub::resolve(&model.weights, build.base)?;
-            let encoder = text_encoder(&weights, build.run.device.word())
-                .map_err(|error| StageError::msg(format!("{}: {error:#}", weights.display())))?;
+            let model = Model::of(build)?;
+            let encoder = text_encoder(&model, build.run.device.word())?;
             Ok((build.run.seed, batches, StartTower::new(Arc::new(encoder))))
         })?
         .map_err(|error| anyhow!("{error}"))?;

@@ -15,7 +15,7 @@ use stage_captions::reading::Reader;
 use stage_captions::start::StartTower;
 use stage_captions::tagger::analyse;
 use stage_captions::wordnet::{Concept, Relation, WordNet};
-use stage_captions::writer::tng::{Negations, TngWriter};
+use stage_captions::writer::{Negations, TngWriter};
 
 use crate::known::Known;
 

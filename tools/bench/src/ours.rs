@@ -130,7 +130,7 @@ fn encode(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let pictures = vec![Pixels { height: 224, width: 224, rgb }; CHUNK];
     bench.counts.insert("images".into(), CHUNK as f64);
     bench.repeat(options.steps, |bench, _| {
-        bench.time("images", || tower.encode(&pictures))?;
+        bench.time("images", || tower.encode(&pictures).map_err(anyhow::Error::from))?;
         Ok(())
     })
 }
@@ -257,7 +257,7 @@ fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result
                 };
                 let pixels: Vec<Pixels> =
                     bench.time("decode", || batch.par_iter().map(decode).collect::<Result<_, _>>())?;
-                let encode = || pixels.chunks(CHUNK).map(|chunk| encoder.encode(chunk)).collect::<Result<Vec<_>, _>>();
+                let encode = || pixels.chunks(CHUNK).map(|chunk| Ok(encoder.encode(chunk)?)).collect::<anyhow::Result<Vec<_>>>();
                 let mut features = bench.time("encode", encode)?.concat();
                 for feature in features.chunks_exact_mut(512) {
                     let length = feature.iter().map(|x| x * x).sum::<f32>().sqrt();

@@ -133,9 +133,10 @@ captions = "json:caption"
 
 [[stage]]
 kind = "captions"
-generator = "twins"
-pairs = 3
+writer = "twins"
 mode = "fixed"
+[stage.twins]
+pairs = 3
 "#],
     );
     write(
