@@ -16,10 +16,11 @@ const ENDPOINT: &str = "https://huggingface.co";
 const RETRIES: usize = 3;
 
 /// Small files that are fetched if the repository has them.
-const BESIDE: [&str; 9] = [
+const BESIDE: [&str; 10] = [
     "config.json",
     "open_clip_config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "vocab.json",
     "merges.txt",
