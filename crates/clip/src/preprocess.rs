@@ -6,6 +6,8 @@
 //! (grey, CMYK, with alpha, palette, 16 bit) and made RGB afterwards. EXIF
 //! orientation is not applied, as Pillow's `open` does not.
 
+#[cfg(test)]
+mod jpeg;
 mod picture;
 mod resize;
 
