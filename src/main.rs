@@ -16,8 +16,6 @@ mod tensorboard;
 mod text;
 mod view;
 
-// Until all commands use the name.
-use print as show;
 use std::process::ExitCode;
 use std::sync::Arc;
 

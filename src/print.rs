@@ -15,8 +15,6 @@ pub fn stdout(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-pub use stdout as say;
-
 /// The stages of a plan: `shards → decode → …`
 pub fn chain(plan: &Plan) -> String {
     plan.stages().map(|stage| stage.kind).collect::<Vec<_>>().join(" → ")

@@ -11,7 +11,7 @@ fn a_missing_shard_is_reported_before_the_run() {
     let bench = Bench::new(32);
     std::fs::remove_file(bench.path("a-001.tar")).unwrap();
     let said = bench.run("r", &[]).failed(2);
-    assert!(said.contains("a-001.tar") && said.contains("`shards`"), "{said}");
+    assert!(said.contains("shard `a-001.tar` is missing"), "{said}");
     assert!(!bench.path("runs/r").exists(), "a run that never began leaves no folder");
 }
 

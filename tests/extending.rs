@@ -27,7 +27,10 @@ fn a_stage_of_ones_own_is_a_file_and_a_line() {
     assert!(faults[0].to_string().contains("did you mean `workers`?"), "{faults:?}");
 
     let mut text = format!("{before}{own}[[stage]]\nkind = \"tokenize\"{after}");
-    text = text.replace("epochs = 40", "epochs = 1").replace("train-{000..003}", "train-000").replace("preset = \"best\"", "");
+    text = text
+        .replace("epochs = 40", "epochs = 1")
+        .replace("train-{000..003}", "train-000")
+        .replace("preset = \"best\"", "");
     text = text.split("[[eval]]").next().unwrap().to_owned();
     let cache = folder.path().join("features").display().to_string();
     text = text.replace("cache = \".cache/features\"", &format!("cache = {cache:?}"));

@@ -47,11 +47,13 @@ fn a_build_that_does_not_fetch_says_so_in_a_sentence() {
     for arguments in COMMANDS {
         let output = call(bench.folder.path(), arguments, "hf:me/clip", &[]);
         let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");
+        // `run` finds it where `check` does: a fault of the config, with its place.
+        let is_config = arguments[0] == "run";
+        assert_eq!(output.status.code(), Some(if is_config { 2 } else { 1 }), "{arguments:?}: {stderr}");
         let sentence = "hf:me/clip is on the Hugging Face hub, and this build does not fetch; build with \
                         `--features hub`, or give the path of a downloaded folder";
         assert_eq!(stderr.lines().filter(|line| line.contains(sentence)).count(), 1, "{arguments:?}: {stderr}");
-        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+        assert!(is_config || stderr.lines().count() == 1, "{arguments:?}: {stderr}");
     }
     assert!(!bench.path("runs/hub").exists() && !bench.path("converted").exists());
 }

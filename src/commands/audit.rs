@@ -4,20 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
+use clap::Args;
+use items::{BatchItem, Paired};
+use model::Model;
+use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
 use questions::Known;
 use questions::audit::{Report, Truth, audit, unknown, variants};
-use clap::Args;
-use pipeline_engine::{Config, Measurement, Moment, Phase, StageError, outside_run};
-use stage_captions::sight::Sight;
-use items::{BatchItem, ModelOptions, Paired};
+use stage_captions::counts::Count;
+use stage_captions::start::StartTower;
 
 use super::eval::text_encoder;
 use super::{ConfigArguments, Context, Failure};
-use crate::show;
+use crate::print;
 
-/// How true are generated captions: what they deny against what images show
+/// How true are generated captions: what they deny, compared with what images show
 ///
-/// Runs the generator on a config's own batches.
+/// Writes the captions of `writer = "tng"` for a config's own batches, with different guards.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pipeline audit pipeline.toml --shards 'assets/world/train-*.tar'
@@ -29,11 +31,11 @@ pub struct Arguments {
     /// present). Without it: `objects` of each KEY.json in the shards.
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
-    /// The shards, where the truth is in them.
+    /// Shards whose members KEY.json say what the images show.
     #[arg(long, value_name = "SHARDS", conflicts_with = "truth", required_unless_present_any = ["truth", "held_out"])]
     shards: Vec<String>,
-    /// The truth is what the other captions of an image name, and the generator sees only the one
-    /// that it was given: a lower bound, since captions leave things out.
+    /// Judge by what the other captions of an image name, and let the writer see only the one that
+    /// was drawn: a lower bound, since captions leave things out.
     #[arg(long, conflicts_with_all = ["truth", "shards"])]
     held_out: bool,
     /// Write the measurements as JSON lines.
@@ -44,18 +46,16 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let config = Config::load(&self.config.config, &self.config.preset, &self.config.set, &context.registry)?;
-        let (seed, mut batches, sight) = outside_run(&config, &context.registry, |build| {
+        let (seed, mut batches, start) = outside_run(&config, &context.registry, |build| {
             let side = build.side.as_ref().ok_or_else(|| StageError::msg("no side run"))?;
             let mut batches: Vec<Paired> = Vec::new();
             side.collect_own::<Paired>(&mut |paired| {
                 batches.push(paired);
                 Ok(())
             })?;
-            let model = build.section::<ModelOptions>("model")?;
-            let weights = clip_hub::resolve(&model.weights, build.base)?;
-            let encoder = text_encoder(&weights, build.run.device.word())
-                .map_err(|error| StageError::msg(format!("{}: {error:#}", weights.display())))?;
-            Ok((build.run.seed, batches, Sight::new(Arc::new(encoder))))
+            let model = Model::of(build)?;
+            let encoder = text_encoder(&model, build.run.device.word())?;
+            Ok((build.run.seed, batches, StartTower::new(Arc::new(encoder))))
         })?
         .map_err(|error| anyhow!("{error}"))?;
         let known = match &self.truth {
@@ -76,7 +76,7 @@ impl Arguments {
         let mut lines: Vec<Measurement> = Vec::new();
         let mut worst: Option<Report> = None;
         for variant in variants() {
-            let report = audit(variant, &batches, &truth, &sight, seed).map_err(|error| anyhow!("{error}"))?;
+            let report = audit(&variant, &batches, &truth, &start, seed).map_err(|error| anyhow!("{error}"))?;
             let (absence, full) =
                 (report.false_absence.measured(&moment, "audit"), report.false_full.measured(&moment, "audit"));
             table += &row(&report, &absence, &full);
@@ -99,25 +99,25 @@ impl Arguments {
             pipeline_engine::write_atomically(path, text.as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        show::say(&text);
+        print::stdout(&text);
         Ok(())
     }
 }
 
-/// Leaves each item the caption that was drawn for it, and gives back the other ones, by the
-/// item's key.
+/// Removes all captions but the drawn one from each item; returns the removed ones, by the item's
+/// key.
 fn hold_out(batches: &mut [Paired]) -> anyhow::Result<Vec<(String, Vec<String>)>> {
     let mut hidden = Vec::new();
     for paired in batches {
-        let leave_one = |item: &BatchItem| {
+        let keep_drawn = |item: &BatchItem| {
             let others = item.captions.iter().enumerate().filter(|(n, _)| *n != item.drawn);
             hidden.push((item.key.to_string(), others.map(|(_, caption)| caption.clone()).collect::<Vec<_>>()));
             BatchItem { captions: vec![item.caption().to_owned()].into(), drawn: 0, ..item.clone() }
         };
-        paired.batch.items = paired.batch.items.iter().map(leave_one).collect();
+        paired.batch.items = paired.batch.items.iter().map(keep_drawn).collect();
     }
     match hidden.iter().all(|(_, captions)| captions.is_empty()) {
-        true => Err(anyhow!("no image has a second caption, so that none can be held out; give --truth or --shards")),
+        true => Err(anyhow!("no image has a second caption that could be held out; give --truth or --shards")),
         false => Ok(hidden),
     }
 }
@@ -140,7 +140,7 @@ fn row(report: &Report, absence: &Measurement, full: &Measurement) -> String {
         percent(full.value),
         percent(with as f64 / all.max(1) as f64),
         report.not_things,
-        report.counts.rejected.not_concrete,
+        report.counts[Count::NotConcrete],
         report.distinct.0,
         report.distinct.1,
         percent(distinct as f64 / bigrams.max(1) as f64),

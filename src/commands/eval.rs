@@ -7,7 +7,8 @@ use anyhow::{Context as _, anyhow};
 use benchmarks::Source;
 use benchmarks::score::Series;
 use clap::{Args, builder::PossibleValuesParser};
-use clip::{Checkpoint, TextTower, Tokenizer};
+use clip::TextTower;
+use model::Model;
 use pipeline_engine::{
     Alternative, Alternatives, Config, Measurement, Moment, Phase, StageError, StageKind, Value, outside_run,
 };
@@ -15,7 +16,7 @@ use serde_json::json;
 use stage_train::encoder::Encoder;
 
 use super::{Context, Failure};
-use crate::show;
+use crate::print;
 
 /// Score a checkpoint on a benchmark, alone or against another one.
 #[derive(Debug, Args)]
@@ -102,7 +103,7 @@ impl Arguments {
             pipeline_engine::write_atomically(path, text.as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        show::say(&table);
+        print::stdout(&table);
         Ok(())
     }
 
@@ -158,15 +159,18 @@ impl Arguments {
         context: &Context,
     ) -> Result<Score, Failure> {
         let given = || format!("{flag} {}", model.display());
-        let model = clip_hub::resolve(model, Path::new("")).with_context(given)?;
-        let encoder = text_encoder(&model, &self.device).with_context(given)?;
-        let config = self.config(&model)?;
+        let config = self.config(&clip_hub::resolve(model, Path::new("")).with_context(given)?)?;
         let source = benchmark.from_options(&self.options(benchmark), COMMAND_LINE)?;
         let scored = outside_run(&config, &context.registry, |build| {
-            let benchmark = source.open(&self.benchmark, build)?;
-            Ok(Score { coverage: benchmark.coverage().describe(), series: benchmark.series(&encoder)? })
+            let named = |name: &str, error: StageError| StageError::msg(format!("{name}: {error}"));
+            let encoder = Model::of(build).and_then(|model| text_encoder(&model, &self.device));
+            let encoder = encoder.map_err(|error| named(&given(), error))?;
+            let score = source.open(&self.benchmark, build).and_then(|benchmark| {
+                Ok(Score { coverage: benchmark.coverage().describe(), series: benchmark.series(&encoder)? })
+            });
+            score.map_err(|error| named(&self.benchmark, error))
         })?;
-        Ok(scored.map_err(|error: StageError| anyhow!("{}: {error}", self.benchmark))?)
+        Ok(scored.map_err(|error| anyhow!("{error}"))?)
     }
 
     /// The flags that are options of this benchmark.
@@ -214,10 +218,11 @@ fn interval(measured: &Measurement) -> String {
 }
 
 /// The text encoder of a checkpoint.
-pub fn text_encoder(model: &Path, device: &str) -> anyhow::Result<Encoder> {
-    let checkpoint = Checkpoint::open(model)?;
-    let (device, _) = clip::device::pick(device)?;
-    let tower = TextTower::load(&checkpoint, &device)?;
-    let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(tower.config().max_position_embeddings);
-    Ok(Encoder::new(tower, std::sync::Arc::new(tokenizer)))
+///
+/// # Errors
+/// A checkpoint without a text tower or a tokenizer; a device that cannot be used.
+pub fn text_encoder(model: &Model, device: &str) -> Result<Encoder, StageError> {
+    let device = clip::device::pick(device)?.device;
+    let tower = TextTower::load(&model.checkpoint, &device)?;
+    Ok(Encoder::new(tower, model.tokenizer()?))
 }

@@ -11,7 +11,7 @@ use questions::templates::Kind;
 use questions::{Known, KnownError, expected_false, negated_queries, questions, row};
 
 use super::{Context, Failure};
-use crate::show;
+use crate::print;
 
 /// Make a negation benchmark from what is known of images.
 ///
@@ -65,7 +65,7 @@ impl Arguments {
         let kinds = Kind::ALL.map(|kind| format!("{} {}", kinds.get(kind.word()).unwrap_or(&0), kind.word()));
         let images: BTreeSet<&str> = rows.iter().map(|row| row.image_path.as_str()).collect();
         let denied: BTreeSet<usize> = asked.iter().filter_map(|q| q.claims[0].missing).collect();
-        show::say(&format!(
+        print::stdout(&format!(
             "{}: {} questions ({}) about {} of {} images; {} different objects are denied\n\
              {}: {} queries for {} images\n",
             mcq.display(),
@@ -79,7 +79,7 @@ impl Arguments {
             lines.len(),
         ));
         if !self.captions.is_empty() {
-            show::say(&format!(
+            print::stdout(&format!(
                 "judging by how captions agree, {:.2} % of what is denied is in the image all the same\n",
                 100.0 * expected_false(&known, &asked)
             ));

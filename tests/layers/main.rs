@@ -23,7 +23,7 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("items", &["pipeline-engine"]),
     ("features", &["pipeline-engine", "items"]),
     ("model", &["pipeline-engine", "items", "clip", "clip-hub"]),
-    ("benchmarks", &["pipeline-engine", "items", "model", "linalg", "tables"]),
+    ("benchmarks", &["pipeline-engine", "items", "linalg", "tables"]),
     // Writes questions with the nouns that the stage `captions` finds in the captions that `shards` reads.
     ("questions", &["pipeline-engine", "items", "benchmarks", "tables", "stage-captions", "stage-shards"]),
 ];

@@ -42,10 +42,10 @@ def prepare(pipeline, work, images):
 # What makes steps small, so that valgrind gets through some: meters and traces then weigh more, not less.
 SMALL = [
     "stage.batch.size=16",
-    "stage.captions.pairs=1",
-    "stage.captions.things=false",
-    "stage.train.w_turn=0",
-    "stage.train.w_keep=0",
+    "stage.captions.twins.pairs=1",
+    "stage.captions.twins.things=false",
+    "stage.train.contrast.turn=0",
+    "stage.train.contrast.keep=0",
 ]
 
 

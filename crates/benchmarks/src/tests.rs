@@ -72,8 +72,10 @@ impl StageKind for Shards {
     type Options = ShardOptions;
 
     fn verify(options: &ShardOptions, look: &mut Look<'_>) {
-        for url in options.urls.iter().filter(|url| !look.path(url).is_file()) {
-            look.fault("urls", format!("shard `{url}` is missing"), "");
+        for url in &options.urls {
+            if !look.path(url).is_file() {
+                look.fault("urls", format!("shard `{url}` is missing"), "");
+            }
         }
     }
 
@@ -272,8 +274,7 @@ fn retrieval_plain_and_negated() {
     assert_eq!((scores.of("text_to_image_r@1", "all"), scores.of("image_to_text_r@1", "all")), ((1.0, 4), (1.0, 3)));
     assert_eq!(scores.series.len(), 6);
     let rows = "filepath,captions\ndog.jpg,\"['A dog and no cat', 'A dog']\"\ncat.jpg,\"['A cat, no dog']\"\n";
-    let scores =
-        scored(world.path(), "negbench-retrieval", rows, ".", &[("baselines", Value::Boolean(true))]);
+    let scores = scored(world.path(), "negbench-retrieval", rows, ".", &[("baselines", Value::Boolean(true))]);
     // Both images are as near to a text that names both.
     assert_eq!(scores.of("text_to_image_r@1", "all").0, 1.0 / 3.0);
     assert_eq!(scores.of("training_free_text_to_image_r@1", "all"), (1.0, 3));
@@ -301,7 +302,10 @@ fn triplets_regions_hypotheses_and_classes() {
     let world = world();
     let triplets = r#"[{"filename":"dog.jpg","caption":"A dog","caption2":"One dog","negative_caption":"A cat"}]"#;
     let scores = scored(world.path(), "sugarcrepe++", triplets, ".", &[]);
-    assert_eq!((scores.of("image_to_text_accuracy", "all"), scores.of("text_only_accuracy", "all")), ((1.0, 1), (1.0, 1)));
+    assert_eq!(
+        (scores.of("image_to_text_accuracy", "all"), scores.of("text_only_accuracy", "all")),
+        ((1.0, 1), (1.0, 1))
+    );
 
     let regions = r#"[{"image":"dog-ball.jpg","phrase":"the ball","ref_bbox":[1,0,9,9],"bbox_list":[[0,0,9,9],[1,0,9,9]]},
                       {"image":"dog-ball.jpg","phrase":"the ball","ref_bbox":[0,0,9,9],"bbox_list":[[0,0,9,9],[1,0,9,9]]}]"#;
@@ -321,7 +325,8 @@ fn triplets_regions_hypotheses_and_classes() {
     assert_eq!(scores.names(), ["top_1 all"]);
     assert!((scores.of("top_1", "all").0 - 2.0 / 3.0).abs() < 1e-9);
     let many: String = ["dog", "cat", "ball", "drum", "sea", "sky"].map(|name| format!("dog.jpg,{name}\n")).concat();
-    let templates = ("templates", Value::Array(vec![Value::String("{}".into()), Value::String("a photo of a {}.".into())]));
+    let templates =
+        ("templates", Value::Array(vec![Value::String("{}".into()), Value::String("a photo of a {}.".into())]));
     let scores = scored(world.path(), "zero-shot", &format!("image,label\n{many}"), ".", &[templates]);
     assert_eq!(scores.names(), ["top_1 all", "top_5 all"]);
 }
@@ -359,7 +364,8 @@ fn images_that_cannot_be_used_are_faults_only_if_none_is_left() {
         opened(world.path(), kind, &options, drop).unwrap_err()
     };
     let row = |image: &str| format!("image,label\n{image},a\n{image},b\n");
-    for (image, images) in [("elsewhere/x.jpg", "."), ("broken.jpg", "."), ("x.jpg", "s.tar"), ("broken.jpg", "s.tar")] {
+    for (image, images) in [("elsewhere/x.jpg", "."), ("broken.jpg", "."), ("x.jpg", "s.tar"), ("broken.jpg", "s.tar")]
+    {
         let said = open(&row(image), images, "zero-shot");
         assert!(said.contains("asks about 1 images") && said.contains(&format!("`{image}`")), "{said}");
     }

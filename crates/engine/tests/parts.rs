@@ -166,7 +166,7 @@ fn a_probe_lets_the_first_stage_verify_what_it_will_read() {
     // The first stage keeps its other options, and the fault is one of the probe's option.
     let found = faults(&text("weight = 100", "numbers = 1_000_000"));
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("test.toml:15:11: 1000000 numbers of 100 bytes are too many"), "{found:?}");
+    assert!(found[0].starts_with("test.toml:17:11: 1000000 numbers of 100 bytes are too many"), "{found:?}");
     // A first stage that is wrong by itself is reported once.
     let found = faults(&text("weight = \"much\"", "numbers = 1_000_000"));
     assert!(found.len() == 1 && found[0].contains("`weight` of stage `count`"), "{found:?}");

@@ -105,7 +105,7 @@ impl ShardFault {
     /// The line of the skip ledger: the shard itself, skipped by the stage that reads shards.
     pub fn skip(&self, shard: &Shard) -> Skip {
         let (shard, reason) = (shard.url.clone(), self.reason.clone());
-        Skip { shard, key: String::new(), index: None, stage: "shards".into(), reason }
+        Skip { shard, key: String::new(), index: None, stage: crate::source::SHARDS.into(), reason }
     }
 }
 

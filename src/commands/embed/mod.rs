@@ -5,15 +5,18 @@ mod output;
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use clip::preprocess::Limits;
-use clip::{Checkpoint, Layout, TextTower, Tokenizer};
-use items::Products;
-use stage_encode::{EncodeOptions, EncoderKind, open_encoder};
+use clip::{Layout, TextTower, Tokenizer};
+use model::{Model, Products};
+use pipeline_engine::{Chosen, Several};
+use stage_encode::{Clip, EncoderKind, Onnx, open_encoder};
 
 use super::{Context, Failure};
+use crate::text;
 use images::Picture;
 use output::{Format, Output, Row};
 
@@ -66,12 +69,12 @@ impl Arguments {
         if self.image.is_empty() && texts.is_empty() {
             bail!("nothing to embed: give --image, --text or --texts");
         }
-        let weights = clip_hub::resolve(&self.model, Path::new(""))?;
+        let model = Model::open(&self.model, Path::new(""))?;
         // Opened before any work, so that a fault in the texts does not appear after an hour of pictures.
         let pictures = images::find(&self.image)?;
-        let text_encoder = if texts.is_empty() { None } else { Some(Texts::open(&weights, &self.device)?) };
+        let text_encoder = if texts.is_empty() { None } else { Some(Texts::open(&model, &self.device)?) };
         let mut output = Output::create(self.out.as_deref(), self.format)?;
-        let images = if pictures.is_empty() { 0 } else { self.embed_images(pictures, &weights, &mut output)? };
+        let images = if pictures.is_empty() { 0 } else { self.embed_images(pictures, &model, &mut output)? };
         if let Some(encoder) = text_encoder {
             for chunk in texts.chunks(self.batch.into()) {
                 for (text, feature) in chunk.iter().zip(encoder.features(chunk)?) {
@@ -83,11 +86,10 @@ impl Arguments {
         if let (Some(path), false) = (&self.out, quiet) {
             let counts = [(images, "picture"), (texts.len(), "text")];
             let counts = counts.iter().filter(|(count, _)| *count > 0);
-            let counts: Vec<_> =
-                counts.map(|(count, what)| format!("{count} {what}{}", if *count == 1 { "" } else { "s" })).collect();
+            let counts: Vec<_> = counts.map(|(count, what)| text::count(*count, what)).collect();
             eprintln!("{}: {}, {} numbers each", path.display(), counts.join(" and "), written.dim);
             if let Some(rows) = written.rows {
-                eprintln!("{}: what each row is", rows.display());
+                eprintln!("{}: a description of each row", rows.display());
             }
         }
         Ok(())
@@ -114,11 +116,14 @@ impl Arguments {
         Ok(texts)
     }
 
-    /// Encodes pictures in their order; how many.
-    fn embed_images(&self, pictures: images::Pictures, weights: &Path, output: &mut Output) -> anyhow::Result<usize> {
-        let (encoder, precision) = (EncoderKind::Auto, Products::F32);
-        let options = EncodeOptions { encoder, workers: 0, chunk: self.batch.into(), precision, cache: None };
-        let (encoder, preprocess) = open_encoder(&options, weights, &self.device)?;
+    /// Encodes pictures in order; returns how many.
+    fn embed_images(&self, pictures: images::Pictures, model: &Model, output: &mut Output) -> anyhow::Result<usize> {
+        let clip = Clip { chunk: self.batch.into(), precision: Products::F32 };
+        let encoders = Several::with(vec![
+            Chosen::with(Onnx { workers: 0 }, |part| part as Arc<dyn EncoderKind>),
+            Chosen::with(clip, |part| part as Arc<dyn EncoderKind>),
+        ]);
+        let (encoder, preprocess) = open_encoder(&encoders, model, &self.device)?;
         let (mut written, mut bad) = (0, 0usize);
         let mut waiting: Vec<(Picture, items::Pixels)> = Vec::new();
         let mut flush = |waiting: &mut Vec<(Picture, items::Pixels)>| -> anyhow::Result<()> {
@@ -144,15 +149,15 @@ impl Arguments {
                 }
                 Err(error) if self.skip_bad => {
                     bad += 1;
-                    eprintln!("left out: {picture}: {error:#}");
+                    eprintln!("skipped: {picture}: {error:#}");
                     Ok(())
                 }
-                Err(error) => Err(anyhow!("{picture}: {error:#}; --skip-bad leaves such pictures out")),
+                Err(error) => Err(anyhow!("{picture}: {error:#}; --skip-bad skips such pictures")),
             }
         })?;
         flush(&mut waiting)?;
         if bad > 0 {
-            eprintln!("{bad} picture{} left out", if bad == 1 { "" } else { "s" });
+            eprintln!("{} skipped", text::count(bad, "picture"));
         }
         if written == 0 {
             bail!("none of the pictures could be read");
@@ -160,7 +165,7 @@ impl Arguments {
         Ok(written)
     }
 
-    /// The feature as it is asked for.
+    /// The feature at length 1, or as it is with `--raw`.
     fn finished(&self, mut feature: Vec<f32>, name: &str) -> anyhow::Result<Vec<f32>> {
         if let Some(value) = feature.iter().find(|value| !value.is_finite()) {
             bail!("the feature of {name:?} holds {value}; the weights are damaged or overflow");
@@ -168,7 +173,7 @@ impl Arguments {
         if !self.raw {
             let length = feature.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
             if length == 0.0 {
-                bail!("the feature of {name:?} has length 0, so it has no direction; --raw writes it all the same");
+                bail!("the feature of {name:?} has length 0, so it has no direction; --raw writes it anyway");
             }
             feature.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
         }
@@ -179,24 +184,14 @@ impl Arguments {
 /// The text tower with its tokenizer.
 struct Texts {
     tower: TextTower,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
 }
 
 impl Texts {
-    fn open(weights: &Path, device: &str) -> anyhow::Result<Self> {
-        let checkpoint = Checkpoint::open(weights)?;
-        let config = checkpoint.text_config()?;
-        let tokenizer = Tokenizer::open(checkpoint.dir())?.with_context(config.max_position_embeddings);
-        if tokenizer.vocab_size() > config.vocab_size {
-            bail!(
-                "{}: the tokenizer has ids up to {}, but the text tower has {} tokens; they are from different models",
-                checkpoint.dir().display(),
-                tokenizer.vocab_size() - 1,
-                config.vocab_size
-            );
-        }
-        let (device, _) = clip::device::pick(device)?;
-        Ok(Self { tower: TextTower::load(&checkpoint, &device)?, tokenizer })
+    fn open(model: &Model, device: &str) -> anyhow::Result<Self> {
+        let tokenizer = model.tokenizer()?;
+        let device = clip::device::pick(device)?.device;
+        Ok(Self { tower: TextTower::load(&model.checkpoint, &device)?, tokenizer })
     }
 
     fn features(&self, texts: &[String]) -> anyhow::Result<Vec<Vec<f32>>> {

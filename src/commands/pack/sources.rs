@@ -242,10 +242,7 @@ mod tests {
         let rows = read_text("t.csv", text.as_bytes()).unwrap();
         let read: Vec<_> = rows.iter().map(|row| (row.at.as_str(), row.key.as_str(), row.captions.clone())).collect();
         let own = |captions: &[&str]| captions.iter().map(|caption| (*caption).to_owned()).collect::<Vec<_>>();
-        assert_eq!(
-            read,
-            [("line 2", "a", own(&["two lines, \"quoted\"", "more"])), ("line 5", "b", own(&["one"]))]
-        );
+        assert_eq!(read, [("line 2", "a", own(&["two lines, \"quoted\"", "more"])), ("line 5", "b", own(&["one"]))]);
         let rows = read_text("t.tsv", b"image\tcaption\na.jpg\t\"b\n").unwrap();
         assert_eq!(rows[0].captions, ["\"b"]);
     }

@@ -1,11 +1,11 @@
 //! What to change, by what the stages gave.
 
-use pipeline_engine::{Alone, Kind};
+use pipeline_engine::{Kind, StageProfile};
 use serde::Serialize;
 
 use super::Failure;
 use super::forecast::{Forecast, Limit, forecast, widened, workers_for};
-use super::measure::{Bench, Measured, Together};
+use super::measure::{Measured, Measurer, Together};
 use super::table::per_s;
 
 /// A change, and what it should give.
@@ -31,11 +31,11 @@ impl Advice {
 ///
 /// # Errors
 /// A stage that fails while the advice is tried.
-pub fn advise(bench: &Bench<'_>, measured: &Measured) -> Result<Vec<Advice>, Failure> {
-    let mut advice: Vec<Advice> = on_cache(bench, measured).into_iter().collect();
+pub fn advise(measurer: &Measurer<'_>, measured: &Measured) -> Result<Vec<Advice>, Failure> {
+    let mut advice: Vec<Advice> = on_cache(measurer, measured).into_iter().collect();
     if let Some(expected) = &measured.first.expected {
         advice.push(match &expected.limit {
-            Limit::Stage(kind) => on_stage(bench, measured, kind)?,
+            Limit::Stage(kind) => on_stage(measurer, measured, kind)?,
             Limit::Cores => Advice::only(format!(
                 "the {} cores are the limit, and more workers would not help: {}. More cores would, a GPU (run.device), or \
                  less work in the most expensive stage",
@@ -48,9 +48,9 @@ pub fn advise(bench: &Bench<'_>, measured: &Measured) -> Result<Vec<Advice>, Fai
 }
 
 /// What a cache would give, where there is a stage that could have one.
-fn on_cache(bench: &Bench<'_>, measured: &Measured) -> Option<Advice> {
-    let caching = bench.caching.as_ref().filter(|caching| !caching.on)?;
-    let then = bench.after_cache(&measured.alone, caching, measured.cores)?;
+fn on_cache(measurer: &Measurer<'_>, measured: &Measured) -> Option<Advice> {
+    let caching = measurer.caching.as_ref().filter(|caching| !caching.on)?;
+    let then = measurer.after_cache(&measured.alone, caching, measured.cores)?;
     let text = format!(
         "`{}` has no cache, so its work is repeated in every epoch; with one, epochs after the first should reach {}",
         caching.stage,
@@ -60,14 +60,14 @@ fn on_cache(bench: &Bench<'_>, measured: &Measured) -> Option<Advice> {
 }
 
 /// What to do about the limiting stage. More workers are tried.
-fn on_stage(bench: &Bench<'_>, measured: &Measured, kind: &str) -> Result<Advice, Failure> {
+fn on_stage(measurer: &Measurer<'_>, measured: &Measured, kind: &str) -> Result<Advice, Failure> {
     let (alone, cores) = (&measured.alone, measured.cores);
-    let Some(workers) = workers_for(alone, kind, cores).filter(|_| takes_workers(bench, alone, kind)) else {
-        return Ok(Advice::only(fixed(bench, measured, kind)));
+    let Some(workers) = workers_for(alone, kind, cores).filter(|_| takes_workers(measurer, alone, kind)) else {
+        return Ok(Advice::only(fixed(measurer, measured, kind)));
     };
     let set = format!("stage.{kind}.workers={workers}");
     let then = forecast(&widened(alone, kind, workers), cores);
-    let whole = bench.together(std::slice::from_ref(&set), "tried", measured.time)?;
+    let whole = measurer.together(std::slice::from_ref(&set), "tried", measured.time)?;
     let moved = then.as_ref().map_or(String::new(), |then| match &then.limit {
         Limit::Stage(next) if next != kind => format!(" and make `{next}` the limit"),
         Limit::Cores => format!(" and make the {cores} cores the limit"),
@@ -82,16 +82,16 @@ fn on_stage(bench: &Bench<'_>, measured: &Measured, kind: &str) -> Result<Advice
 }
 
 /// True if the stage has an option `workers` that sets the engine's number of workers.
-fn takes_workers(bench: &Bench<'_>, alone: &[Alone], kind: &str) -> bool {
+fn takes_workers(measurer: &Measurer<'_>, alone: &[StageProfile], kind: &str) -> bool {
     let has = |k: &Kind| k.name == kind && k.options.iter().any(|option| option.name == "workers");
     // Only a map is as wide as `workers` says.
-    bench.registry().stages().any(has) && alone.iter().any(|stage| stage.kind == kind && stage.is_map)
+    measurer.registry().stages().any(has) && alone.iter().any(|stage| stage.kind == kind && stage.is_map)
 }
 
 /// Advice on a limit that more workers do not move.
-fn fixed(bench: &Bench<'_>, measured: &Measured, kind: &str) -> String {
+fn fixed(measurer: &Measurer<'_>, measured: &Measured, kind: &str) -> String {
     let next: Option<&Forecast> = measured.later.as_ref().and_then(|later| later.expected.as_ref());
-    let caching = bench.caching.as_ref().filter(|c| c.on && bench.place(kind) <= bench.place(c.stage));
+    let caching = measurer.caching.as_ref().filter(|c| c.on && measurer.place(kind) <= measurer.place(c.stage));
     let (Some(caching), Some(next)) = (caching, next) else {
         return format!(
             "`{kind}` is the limit, and more workers would not change that; see its options: pipeline stages {kind}"
@@ -106,9 +106,9 @@ fn fixed(bench: &Bench<'_>, measured: &Measured, kind: &str) -> String {
 }
 
 /// The three stages that cost most: `` `encode` takes 74 %, `train` takes 24 % ``.
-fn shares(alone: &[Alone]) -> String {
+fn shares(alone: &[StageProfile]) -> String {
     let mut costs: Vec<(f64, &str)> =
-        alone.iter().filter_map(|stage| Some((stage.cpu_a_sample()?, stage.kind.as_str()))).collect();
+        alone.iter().filter_map(|stage| Some((stage.cpu_per_sample()?, stage.kind.as_str()))).collect();
     let all: f64 = costs.iter().map(|(cost, _)| cost).sum();
     costs.sort_by(|a, b| b.0.total_cmp(&a.0));
     let share = |(cost, kind): &(f64, &str)| format!("`{kind}` takes {:.0} %", 100.0 * cost / all.max(1e-12));

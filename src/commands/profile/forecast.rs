@@ -1,6 +1,6 @@
 //! Forecasts what the stages reach together from what each reaches alone.
 
-use pipeline_engine::Alone;
+use pipeline_engine::StageProfile;
 use serde::Serialize;
 
 /// What sets the pace.
@@ -29,8 +29,8 @@ pub struct Forecast {
 
 /// A pipeline is at most as fast as its slowest stage, and as the cores can do the work of all stages: the sum of what
 /// a sample costs in each.
-pub fn forecast(stages: &[Alone], cores: usize) -> Option<Forecast> {
-    let cpu: Option<f64> = stages.iter().map(Alone::cpu_a_sample).sum();
+pub fn forecast(stages: &[StageProfile], cores: usize) -> Option<Forecast> {
+    let cpu: Option<f64> = stages.iter().map(StageProfile::cpu_per_sample).sum();
     let cores_per_s = cpu.filter(|cpu| *cpu > 0.0).map(|cpu| cores as f64 / cpu);
     let mut limits: Vec<(f64, Limit)> =
         stages.iter().map(|stage| (stage.ceiling(), Limit::Stage(stage.kind.clone()))).collect();
@@ -46,7 +46,7 @@ pub fn forecast(stages: &[Alone], cores: usize) -> Option<Forecast> {
 }
 
 /// The same stages with `workers` workers in one of them.
-pub fn widened(stages: &[Alone], kind: &str, workers: usize) -> Vec<Alone> {
+pub fn widened(stages: &[StageProfile], kind: &str, workers: usize) -> Vec<StageProfile> {
     let mut stages = stages.to_vec();
     if let Some(stage) = stages.iter_mut().find(|stage| stage.kind == kind) {
         // Each worker is as fast as one was; the CPU time per sample stays.
@@ -57,7 +57,7 @@ pub fn widened(stages: &[Alone], kind: &str, workers: usize) -> Vec<Alone> {
 }
 
 /// The number of workers with which a stage is no longer the limit; none if more would not help.
-pub fn workers_for(stages: &[Alone], kind: &str, cores: usize) -> Option<usize> {
+pub fn workers_for(stages: &[StageProfile], kind: &str, cores: usize) -> Option<usize> {
     let now = forecast(stages, cores)?;
     let stage = stages.iter().find(|stage| stage.kind == kind && now.limit == Limit::Stage(kind.to_owned()))?;
     let wanted = (stage.workers as f64 * now.next_per_s / stage.ceiling()).ceil() as usize;
@@ -71,15 +71,15 @@ mod tests {
     use super::*;
 
     /// A stage that does `rate` samples per second on `cpu` cores.
-    fn stage(kind: &str, workers: usize, rate: f64, cpu: f64) -> Alone {
-        let (items, samples_an_item) = (100, 1.0);
+    fn stage(kind: &str, workers: usize, rate: f64, cpu: f64) -> StageProfile {
+        let (items, samples_per_item) = (100, 1.0);
         let seconds = 100.0 / rate;
-        Alone {
+        StageProfile {
             kind: kind.into(),
             workers,
             is_map: true,
             items,
-            samples_an_item,
+            samples_per_item,
             seconds,
             cpu_seconds: Some(cpu * seconds),
         }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pipeline_engine::{Alone, Limits, OptionValue, Plan, Rig, Whole};
+use pipeline_engine::{Limits, OptionValue, PipelineProfile, Plan, Profiler, StageProfile};
 use serde::Serialize;
 
 use super::forecast::{Forecast, forecast};
@@ -22,7 +22,7 @@ pub struct Measured {
     /// Cores of this machine.
     pub cores: usize,
     /// Each stage alone, fed from memory.
-    pub alone: Vec<Alone>,
+    pub alone: Vec<StageProfile>,
     /// All stages in the first epoch.
     pub first: Together,
     /// The stages of later epochs, which read the cache; none without a cache.
@@ -38,8 +38,8 @@ impl Measured {
     }
 }
 
-fn samples_per_step(alone: &[Alone]) -> f64 {
-    alone.last().map_or(1.0, |stage| stage.samples_an_item)
+fn samples_per_step(alone: &[StageProfile]) -> f64 {
+    alone.last().map_or(1.0, |stage| stage.samples_per_item)
 }
 
 /// The forecast for stages together beside the measurement.
@@ -57,7 +57,7 @@ pub struct Together {
 
 impl Together {
     /// Compares a forecast with a measurement.
-    pub fn of(whole: Whole, expected: Option<Forecast>, samples_per_step: f64) -> Self {
+    pub fn of(whole: PipelineProfile, expected: Option<Forecast>, samples_per_step: f64) -> Self {
         let items = whole.items;
         let unmeasured = whole.items_per_s.is_none().then(|| match whole.complete {
             true => format!("the epoch has only {items} steps"),
@@ -69,7 +69,7 @@ impl Together {
 }
 
 /// The pipeline of a config, to be built as often as needed.
-pub struct Bench<'a> {
+pub struct Measurer<'a> {
     arguments: &'a Arguments,
     context: &'a Context,
     /// The kinds of the stages, in their order.
@@ -79,7 +79,7 @@ pub struct Bench<'a> {
     scratch: Scratch,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Measurer<'a> {
     /// Checks the config.
     ///
     /// # Errors
@@ -108,15 +108,16 @@ impl<'a> Bench<'a> {
         let seconds = self.arguments.seconds;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let limits = Limits { time: Duration::from_secs_f64(seconds), bytes: BUFFERED };
-        let alone = self.rig(&[], "alone")?.alone(&limits, &mut |kind| self.announce(&format!("`{kind}` alone")))?;
+        let alone =
+            self.profiler(&[], "alone")?.alone(&limits, &mut |kind| self.announce(&format!("`{kind}` alone")))?;
         let samples = samples_per_step(&alone);
 
         let expected = forecast(&alone, cores);
         let steps = expected.as_ref().map_or(0.0, |e| STEPS * samples / e.samples_per_s.max(1e-9));
         let time = Duration::from_secs_f64(seconds.max(steps.min(seconds * LONGER)));
         self.announce("all together");
-        let mut rig = self.rig(&[], "together")?;
-        let whole = rig.whole(1, time)?;
+        let mut profiler = self.profiler(&[], "together")?;
+        let whole = profiler.whole(1, time)?;
         let complete = whole.complete;
         let first = Together::of(whole, expected, samples);
         let later = match &self.caching {
@@ -124,7 +125,7 @@ impl<'a> Bench<'a> {
                 let expected = self.after_cache(&alone, caching, cores);
                 Some(if complete {
                     self.announce("all together, from the cache");
-                    Together::of(rig.whole(2, time)?, expected, samples)
+                    Together::of(profiler.whole(2, time)?, expected, samples)
                 } else {
                     let why = "the first epoch did not end within the time limit, so its cache is incomplete";
                     let from = caching.stage.to_owned();
@@ -140,13 +141,13 @@ impl<'a> Bench<'a> {
     ///
     /// # Errors
     /// A stage that fails.
-    pub fn together(&self, sets: &[String], name: &str, time: Duration) -> Result<Whole, Failure> {
+    pub fn together(&self, sets: &[String], name: &str, time: Duration) -> Result<PipelineProfile, Failure> {
         self.announce(&format!("all together, with {}", sets.join(" ")));
-        Ok(self.rig(sets, name)?.whole(1, time)?)
+        Ok(self.profiler(sets, name)?.whole(1, time)?)
     }
 
     /// The forecast for epochs that read the cache: reading costs next to nothing, so the stages after it set the pace.
-    pub fn after_cache(&self, alone: &[Alone], caching: &Caching, cores: usize) -> Option<Forecast> {
+    pub fn after_cache(&self, alone: &[StageProfile], caching: &Caching, cores: usize) -> Option<Forecast> {
         let index = self.place(caching.stage).unwrap_or(0);
         forecast(&alone[(index + 1).min(alone.len())..], cores)
     }
@@ -157,8 +158,8 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn rig(&self, sets: &[String], name: &str) -> Result<Rig, Failure> {
-        Ok(Rig::build(self.plan(sets, name)?)?)
+    fn profiler(&self, sets: &[String], name: &str) -> Result<Profiler, Failure> {
+        Ok(Profiler::build(self.plan(sets, name)?)?)
     }
 
     /// The plan with `sets` laid over it and a cache of its own: features cached earlier must not hide the work of the

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{ConfigArguments, Context, Failure};
 use crate::print;
 use advice::{Advice, advise};
-use measure::{Bench, Measured};
+use measure::{Measured, Measurer};
 
 /// Find the slow stage: run each alone, then all together.
 #[derive(Debug, Args)]
@@ -42,9 +42,9 @@ impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         // Other programs' load counts before ours begins.
         let load = load().filter(|load| *load > 0.5);
-        let bench = Bench::new(self, context)?;
-        let measured = bench.measure()?;
-        let advice = advise(&bench, &measured)?;
+        let measurer = Measurer::new(self, context)?;
+        let measured = measurer.measure()?;
+        let advice = advise(&measurer, &measured)?;
         if self.json {
             let text = serde_json::to_string_pretty(&as_json(&measured, &advice, load)).context("cannot write JSON")?;
             print::stdout(&format!("{text}\n"));
@@ -62,7 +62,7 @@ fn as_json(measured: &Measured, advice: &[Advice], load: Option<f64>) -> serde_j
         "alone": measured.alone.iter().map(|stage| json!({
             "stage": stage,
             "ceiling": stage.ceiling(),
-            "cpu_a_sample": stage.cpu_a_sample(),
+            "cpu_per_sample": stage.cpu_per_sample(),
         })).collect::<Vec<_>>(),
         "first_epoch": measured.first,
         "later_epochs": measured.later,

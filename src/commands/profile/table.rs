@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use pipeline_engine::Alone;
+use pipeline_engine::StageProfile;
 
 use super::advice::Advice;
 use super::forecast::{Forecast, Limit};
@@ -45,7 +45,7 @@ pub fn per_s(rate: f64) -> String {
     }
 }
 
-fn stages(alone: &[Alone], expected: &Option<Forecast>) -> String {
+fn stages(alone: &[StageProfile], expected: &Option<Forecast>) -> String {
     let mut text = String::from("each stage alone, fed from memory, in samples per second\n");
     let _ = writeln!(
         text,
@@ -54,7 +54,7 @@ fn stages(alone: &[Alone], expected: &Option<Forecast>) -> String {
     );
     for stage in alone {
         let limits = expected.as_ref().is_some_and(|e| e.limit == Limit::Stage(stage.kind.clone()));
-        let cpu = stage.cpu_a_sample().map_or("-".into(), |cpu| format!("{:.3} ms", cpu * 1e3));
+        let cpu = stage.cpu_per_sample().map_or("-".into(), |cpu| format!("{:.3} ms", cpu * 1e3));
         let _ = writeln!(
             text,
             "  {:<10} {:>7} {:>12} {:>15} {:>7.2} s{}",

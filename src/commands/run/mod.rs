@@ -47,7 +47,7 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let plan = self.config.plan(&context.registry)?;
-        let (_, device) = clip::device::pick(plan.run().device.word()).context("run.device")?;
+        let device = clip::device::pick(plan.run().device.word()).context("run.device")?.description;
         let address = match plan.run().metrics.as_str() {
             "" => None,
             text => Some(metrics::address(text)?),

@@ -7,13 +7,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use items::metric;
 use pipeline_engine::files::write_atomically;
 use pipeline_engine::{Config, Measurement, RunError, check};
 
 use super::{Context, Failure};
 use crate::progress::Mode;
 use crate::sweep::{Outcome, Planned, Row, Sweep, csv, markdown, plot, rows};
-use crate::{exit, log, print, text};
+use crate::{exit, log, print};
 use child::Child;
 
 /// Run a grid of settings with several seeds; one table and plots at the end.

@@ -113,7 +113,7 @@ impl StageKind for Captions {
                 by: format!("the guard `{name}`"),
                 what: facts.iter().map(Fact::to_string).collect::<Vec<_>>().join(" and "),
                 facts,
-                help: format!("add a stage that has it, as `train`, or remove \"{name}\" from captions.guards"),
+                help: format!("add a stage `train`, which has it, or remove \"{name}\" from captions.guards"),
             })
             .collect();
         if options.mode == Mode::Fixed {

@@ -281,6 +281,10 @@ fn faults(dir: &Path, encode: &str) -> Vec<String> {
 
 /// Runs three epochs in a folder; what was seen, or the error.
 fn run(dir: &Path, name: &str, pictures: &str, encode: &str, sink: &str) -> Result<Seen, String> {
+    // `[model]` is verified, whoever uses it.
+    if !dir.join("model").exists() {
+        tiny_clip(dir);
+    }
     let registry = registry();
     let config = config(dir, name, pictures, encode, sink);
     let plan = check(&config, &registry).map_err(|faults| faults[0].to_string())?;

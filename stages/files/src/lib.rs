@@ -45,7 +45,7 @@ enum Unusable {
 }
 
 impl StageKind for Files {
-    const KIND: &'static str = "files";
+    const KIND: &'static str = items::source::FILES;
     const ABOUT: &'static str = "reads pictures from a folder, without captions: the images of benchmarks";
     const CAPACITY: usize = 16;
     type In = Nothing;

@@ -49,7 +49,7 @@ const NO_EXTENSION: &str = "`images` is empty";
 const NAME_ONE: &str = "name at least one extension, such as \"jpg\"";
 
 impl StageKind for Shards {
-    const KIND: &'static str = "shards";
+    const KIND: &'static str = items::source::SHARDS;
     const ABOUT: &'static str = "reads pictures and captions from WebDataset tars";
     const CAPACITY: usize = 16;
     type In = Nothing;

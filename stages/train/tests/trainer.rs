@@ -223,7 +223,7 @@ fn what_cannot_be_trained_on_changes_nothing() {
     let mut tokens = batch(4, &TNG, 1, 0, draw(0));
     tokens.batch.dim = DIM + 1;
     let message = failed(trainer.step(&tokens, 1e-3, draw(0)));
-    assert!(message.contains("13 dimensions, the text tower projects to 12"), "{message}");
+    assert!(message.contains("13 dimensions, but the text tower projects to 12"), "{message}");
 
     let mut tokens = batch(4, &TNG, 1, 0, draw(0));
     tokens.ids[1] = 60_000;

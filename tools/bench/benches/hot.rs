@@ -18,9 +18,11 @@ use divan::{Bencher, black_box};
 use items::{Batch, Paired};
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
-use stage_captions::generator::{Counts, FullSource, Generator, Rule};
-use stage_captions::templates::{self, Source};
+use stage_captions::counts::Counts;
+use stage_captions::guard::Guards;
+use stage_captions::reading::Reader;
 use stage_captions::wordnet::WordNet;
+use stage_captions::writer::{OpenWriter, TngWriter};
 use stage_pairs::Search;
 use stage_train::optimizer::{AdamW, Gradient, Settings};
 
@@ -45,20 +47,15 @@ fn paired(samples: &[samples::Sample]) -> Paired {
     Paired { batch, k: found.k, neighbours: found.indices, cosines: found.cosines }
 }
 
-/// The three texts an image of a batch.
-fn texts(samples: &[samples::Sample]) -> (Generator, impl Fn(&Generator, &Paired) -> Vec<String>, Paired) {
-    let rule = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
-    let generator = Generator::new(Analyser::new(WordNet::embedded().unwrap(), 100_000), rule);
-    let compositional = templates::compositional(Source::default()).unwrap();
-    let full = templates::full(Source::default()).unwrap();
-    let make = move |generator: &Generator, paired: &Paired| {
+/// The three texts per image of a batch.
+fn texts(samples: &[samples::Sample]) -> (Reader, impl Fn(&Reader, &Paired) -> Vec<String>, Paired) {
+    let reader = Reader::new(Analyser::new(WordNet::embedded().unwrap(), 100_000), Guards::usual());
+    let writer = TngWriter::usual().unwrap();
+    let make = move |reader: &Reader, paired: &Paired| {
         let draw = |i: usize| Draw::new(1, "bench").number(i as u64);
-        let source = FullSource::Other { below: 0.7 };
-        let made = generator.negations(paired, &compositional, &full, source, draw, &mut Counts::default());
-        let captions = paired.batch.items.iter().map(|item| item.caption().to_owned());
-        captions.zip(made).flat_map(|(caption, made)| [caption, made.compositional, made.full]).collect()
+        writer.write(&reader.read(paired, None).unwrap(), &draw, &mut Counts::default()).unwrap()
     };
-    (generator, make, paired(samples))
+    (reader, make, paired(samples))
 }
 
 /// A JPEG picture of the embedded world to the tower's 224 x 224.
@@ -87,15 +84,15 @@ fn pair_search(bencher: Bencher, count: usize) {
 #[divan::bench]
 fn captions(bencher: Bencher) {
     let samples = world();
-    let (generator, make, paired) = texts(&samples);
-    bencher.counter(ItemsCount::new(2 * BATCH)).bench_local(|| make(&generator, black_box(&paired)));
+    let (reader, make, paired) = texts(&samples);
+    bencher.counter(ItemsCount::new(2 * BATCH)).bench_local(|| make(&reader, black_box(&paired)));
 }
 
 #[divan::bench]
 fn tokens(bencher: Bencher) {
     let samples = world();
-    let (generator, make, paired) = texts(&samples);
-    let made = make(&generator, &paired);
+    let (reader, make, paired) = texts(&samples);
+    let made = make(&reader, &paired);
     let tokenizer = Tokenizer::open(&assets().join("clip-world")).unwrap();
     bencher
         .counter(ItemsCount::new(made.len()))
@@ -106,14 +103,14 @@ fn tokens(bencher: Bencher) {
 #[divan::bench(args = [Layout::Packed, Layout::Tree], sample_count = 10, sample_size = 1)]
 fn text_tower(bencher: Bencher, layout: Layout) {
     let samples = world();
-    let (generator, make, paired) = texts(&samples);
+    let (reader, make, paired) = texts(&samples);
     let tokenizer = Tokenizer::open(&assets().join("clip-world")).unwrap();
-    let ids: Vec<Vec<u32>> = make(&generator, &paired).iter().map(|text| tokenizer.encode(text)).collect();
+    let ids: Vec<Vec<u32>> = make(&reader, &paired).iter().map(|text| tokenizer.encode(text)).collect();
     let lens: Vec<usize> = ids.iter().map(Vec::len).collect();
     let ids = ids.concat();
     let config = TextConfig { num_hidden_layers: 2, ..TextConfig::default() };
     let weights = init::random(&ClipConfig { text: Some(config.clone()), vision: None }, 1);
-    let (cpu, _) = device::pick("cpu").unwrap();
+    let cpu = device::pick("cpu").unwrap().device;
     let tower = TextTower::from_tensors(&config, &weights, &cpu).unwrap().trainable();
     bencher.counter(ItemsCount::new(lens.len())).bench_local(|| {
         let features = tower.forward(black_box(&ids), &lens, layout).unwrap();

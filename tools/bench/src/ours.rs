@@ -8,15 +8,17 @@ use anyhow::Context;
 use clip::preprocess::{Limits, Preprocess};
 use clip::{Checkpoint, Params, TextTower, Tokenizer};
 use items::{Batch, Paired, Pixels, Role, Tokens};
+use pipeline_engine::Chosen;
 use pipeline_engine::rng::Draw;
 use rayon::prelude::*;
 use stage_captions::cache::Analyser;
-use stage_captions::generator::{Counts, FullSource, Generator, Rule};
-use stage_captions::templates::{self, Source, Template, Twin};
+use stage_captions::counts::Counts;
+use stage_captions::guard::Guards;
+use stage_captions::reading::Reader;
 use stage_captions::wordnet::WordNet;
+use stage_captions::writer::{OpenWriter, TngWriter, TwinsWriter};
 use stage_encode::{Encoder, VitEncoder};
 use stage_pairs::Search;
-use pipeline_engine::Chosen;
 use stage_train::loss::Loss;
 use stage_train::optimizer::Settings;
 use stage_train::trainer::Trainer;
@@ -24,7 +26,6 @@ use stage_train::trainer::Trainer;
 use crate::samples::{self, Sample, batch, items};
 use crate::{Layout, Measured, Options, Preset, What};
 
-/// Sizes at which the pair search is measured.
 /// Images among which neighbours are looked for, and how often: the fewer, the shorter and noisier.
 const PAIRS: [(usize, usize); 3] = [(128, 200), (1024, 50), (4096, 10)];
 /// Pictures that the image tower takes at once; the default of the stage `encode`.
@@ -118,7 +119,7 @@ fn decode(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
 }
 
 fn image_tower(options: &Options) -> anyhow::Result<VitEncoder> {
-    let (device, _) = clip::device::pick("cpu")?;
+    let device = clip::device::pick("cpu")?.device;
     let checkpoint = Checkpoint::open(&options.dir)?;
     Ok(VitEncoder::open(&checkpoint, Preprocess::openai(224), &device, CHUNK)?)
 }
@@ -129,7 +130,7 @@ fn encode(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let pictures = vec![Pixels { height: 224, width: 224, rgb }; CHUNK];
     bench.counts.insert("images".into(), CHUNK as f64);
     bench.repeat(options.steps, |bench, _| {
-        bench.time("images", || tower.encode(&pictures))?;
+        bench.time("images", || tower.encode(&pictures).map_err(anyhow::Error::from))?;
         Ok(())
     })
 }
@@ -149,59 +150,37 @@ fn pairs(bench: &mut Bench) -> anyhow::Result<()> {
 
 /// Makes the texts of a batch.
 struct Texts {
-    generator: Generator,
-    compositional: Vec<Template>,
-    full: Vec<Template>,
-    twins: Vec<Twin>,
+    reader: Reader,
+    writer: Box<dyn OpenWriter + Sync>,
+    roles: &'static [Role],
     tokenizer: Tokenizer,
-    preset: Preset,
 }
 
 impl Texts {
     fn new(options: &Options) -> anyhow::Result<Self> {
-        let rule = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
-        Ok(Self {
-            generator: Generator::new(Analyser::new(WordNet::embedded()?, 100_000), rule),
-            compositional: templates::compositional(Source::default())?,
-            full: templates::full(Source::default())?,
-            twins: templates::twins(Source::default())?,
-            tokenizer: Tokenizer::open(&options.dir)?,
-            preset: options.preset,
-        })
+        let (writer, roles): (Box<dyn OpenWriter + Sync>, &'static [Role]) = match options.preset {
+            Preset::Tng => (Box::new(TngWriter::usual()?), &[Role::Original, Role::Compositional, Role::Full]),
+            Preset::Contrast => (
+                Box::new(TwinsWriter::usual()?),
+                &[Role::Original, Role::True(0), Role::False(0), Role::True(1), Role::False(1)],
+            ),
+        };
+        let reader = Reader::new(Analyser::new(WordNet::embedded()?, 100_000), Guards::usual());
+        Ok(Self { reader, writer, roles, tokenizer: Tokenizer::open(&options.dir)? })
     }
 
-    fn roles(&self) -> &'static [Role] {
-        match self.preset {
-            Preset::Tng => &[Role::Original, Role::Compositional, Role::Full],
-            Preset::Contrast => &[Role::Original, Role::True(0), Role::False(0), Role::True(1), Role::False(1)],
-        }
-    }
-
-    fn make(&self, paired: &Paired) -> Vec<String> {
+    fn make(&self, paired: &Paired) -> anyhow::Result<Vec<String>> {
         let draw = |i: usize| Draw::new(1, "bench").number(paired.batch.step).number(i as u64);
-        let counts = &mut Counts::default();
-        let captions = paired.batch.items.iter().map(|item| item.caption().to_owned());
-        match self.preset {
-            Preset::Tng => {
-                let source = FullSource::Other { below: 0.7 };
-                let made = self.generator.negations(paired, &self.compositional, &self.full, source, draw, counts);
-                captions.zip(made).flat_map(|(caption, made)| [caption, made.compositional, made.full]).collect()
-            }
-            Preset::Contrast => {
-                let made = self.generator.twins(paired, &self.twins, 2, draw, counts);
-                let pairs =
-                    made.chunks_exact(2).map(|pairs| pairs.iter().flat_map(|p| [p.truth.clone(), p.lie.clone()]));
-                captions.zip(pairs).flat_map(|(caption, pairs)| std::iter::once(caption).chain(pairs)).collect()
-            }
-        }
+        let reading = self.reader.read(paired, None).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let texts = self.writer.write(&reading, &draw, &mut Counts::default());
+        texts.map_err(|error| anyhow::anyhow!("{error}"))
     }
 
-    fn tokens(&self, paired: &Paired, texts: Vec<String>) -> Tokens {
+    fn tokens(&self, paired: &Paired, texts: &[String]) -> Tokens {
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| self.tokenizer.encode(text)).collect();
         Tokens {
             batch: paired.batch.clone(),
-            roles: self.roles().into(),
-            texts,
+            roles: self.roles.into(),
             lens: ids.iter().map(|ids| ids.len() as u32).collect(),
             ids: ids.concat(),
         }
@@ -220,12 +199,12 @@ fn captions(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let samples = samples::read(&options.shards)?;
     let texts = Texts::new(options)?;
     let mut search = Search::cpu();
-    bench.counts.insert("texts".into(), (options.batch * (texts.roles().len() - 1)) as f64);
+    bench.counts.insert("texts".into(), (options.batch * (texts.roles.len() - 1)) as f64);
     bench.repeat(options.steps, |bench, step| {
         let features = samples::features(options.batch, 512, step as u64);
         let paired = paired(&batch(&samples, options.batch, step), step, features, &mut search)?;
-        let made = bench.time("texts", || texts.make(&paired));
-        bench.time("tokens", || texts.tokens(&paired, made));
+        let made = bench.time("texts", || texts.make(&paired))?;
+        bench.time("tokens", || texts.tokens(&paired, &made));
         Ok(())
     })
 }
@@ -241,11 +220,11 @@ fn layout(layout: Layout) -> clip::Layout {
 fn text(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let samples = samples::read(&options.shards)?;
     let texts = Texts::new(options)?;
-    let (device, _) = clip::device::pick("cpu")?;
+    let device = clip::device::pick("cpu")?.device;
     let tower = TextTower::load(&Checkpoint::open(&options.dir)?, &device)?.trainable();
     let features = samples::features(options.batch, 512, 0);
     let paired = paired(&batch(&samples, options.batch, 0), 0, features, &mut Search::cpu())?;
-    let tokens = texts.tokens(&paired, texts.make(&paired));
+    let tokens = texts.tokens(&paired, &texts.make(&paired)?);
     let lens: Vec<usize> = tokens.lens.iter().map(|len| *len as usize).collect();
     bench.counts.insert("texts".into(), lens.len() as f64);
     for kind in [Layout::Padded, Layout::Packed, Layout::Tree] {
@@ -278,7 +257,7 @@ fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result
                 };
                 let pixels: Vec<Pixels> =
                     bench.time("decode", || batch.par_iter().map(decode).collect::<Result<_, _>>())?;
-                let encode = || pixels.chunks(CHUNK).map(|chunk| encoder.encode(chunk)).collect::<Result<Vec<_>, _>>();
+                let encode = || pixels.chunks(CHUNK).map(|chunk| Ok(encoder.encode(chunk)?)).collect::<anyhow::Result<Vec<_>>>();
                 let mut features = bench.time("encode", encode)?.concat();
                 for feature in features.chunks_exact_mut(512) {
                     let length = feature.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -288,8 +267,8 @@ fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result
             }
         };
         let paired = bench.time("pairs", || paired(&batch, step, features, &mut search))?;
-        let made = bench.time("captions", || texts.make(&paired));
-        let tokens = bench.time("tokens", || texts.tokens(&paired, made));
+        let made = bench.time("captions", || texts.make(&paired))?;
+        let tokens = bench.time("tokens", || texts.tokens(&paired, &made));
         let done = trainer.step(&tokens, 5e-6, Draw::new(1, "labels").number(step as u64));
         let done = done.map_err(|error| anyhow::anyhow!("no step: {error:?}"))?;
         for (name, time) in [("forward", done.forward), ("backward", done.backward), ("update", done.update)] {
@@ -310,8 +289,8 @@ fn generation(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let make = |step: usize| {
         let features = samples::features(options.batch, 512, step as u64);
         let paired = paired(&batch(&samples, options.batch, step), step, features, &mut Search::cpu())?;
-        let made = texts.make(&paired);
-        anyhow::Ok(texts.tokens(&paired, made))
+        let made = texts.make(&paired)?;
+        anyhow::Ok(texts.tokens(&paired, &made))
     };
     bench.repeat(options.steps, |bench, round| {
         let steps = || round * AHEAD..(round + 1) * AHEAD;
@@ -348,7 +327,7 @@ fn large(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let texts = Texts::new(&options)?;
     let mut trainer = trainer(&options.dir, &options)?;
     let paired = paired(&batch(&samples, LARGE, 0), 0, samples::features(LARGE, 512, 0), &mut Search::cpu())?;
-    let tokens = texts.tokens(&paired, texts.make(&paired));
+    let tokens = texts.tokens(&paired, &texts.make(&paired)?);
     bench.warm = true;
     bench.time("whole", || train(&mut trainer, &tokens))
 }

@@ -55,10 +55,10 @@ const VARIANTS: [(&str, &[&str]); 4] = [
     (
         "twins, cosine",
         &[
-            "stage.captions.generator=twins",
+            "stage.captions.writer=twins",
             "stage.train.loss=contrast",
             "stage.train.schedule=cosine",
-            "stage.train.w_keep=0.5",
+            "stage.train.contrast.keep=0.5",
         ],
     ),
     ("no cache", &["stage.encode.cache="]),

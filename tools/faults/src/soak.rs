@@ -102,6 +102,7 @@ fn slope(points: &[(u64, u64)]) -> f64 {
 }
 
 /// Shards, a tiny model and a config without a cache: every sample is decoded and encoded.
+#[allow(clippy::too_many_lines)] // Most of it is the text of a config.
 fn make(settings: &Settings) -> Result<()> {
     let Settings { folder, samples, shards, .. } = settings;
     let each = samples / shards;
@@ -175,8 +176,9 @@ kind = "decode"
 [[stage]]
 kind = "encode"
 encoder = "clip"
-chunk = 256
 cache = ""
+[stage.clip]
+chunk = 256
 
 [[stage]]
 kind = "batch"

@@ -107,7 +107,7 @@ k = 2
 
 [[stage]]
 kind = "captions"
-generator = "tng"
+writer = "tng"
 
 [[stage]]
 kind = "tokenize"

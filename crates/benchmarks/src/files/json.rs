@@ -97,7 +97,8 @@ mod tests {
             json_entries::<u32>(&path, "numbers")
         };
         let keys = |text: &str| read(text).unwrap().iter().map(|e| (e.key.clone(), e.value)).collect::<Vec<_>>();
-        let own = |keys: &[(&str, u32)]| keys.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect::<Vec<_>>();
+        let own =
+            |keys: &[(&str, u32)]| keys.iter().map(|(key, value)| ((*key).to_owned(), *value)).collect::<Vec<_>>();
         assert_eq!(keys("[7, 8]"), own(&[("0", 7), ("1", 8)]));
         assert_eq!(keys(r#"{"10": 1, "9": 2}"#), own(&[("9", 2), ("10", 1)]));
         let entry = &read("[7, 8]").unwrap()[1];
@@ -105,6 +106,10 @@ mod tests {
         assert!(entry.filled(&[("a", "x"), ("b", " ")]).unwrap_err().to_string().contains("`b` is empty"));
         let said = |text: &str| read(text).unwrap_err().to_string();
         assert!(said("[7, \"x\"]").contains("f.json:2: entry `1` is not numbers"));
-        assert!(said("{}").contains("no entry") && said("1").contains("a single value") && said("[").contains("not numbers"));
+        assert!(
+            said("{}").contains("no entry")
+                && said("1").contains("a single value")
+                && said("[").contains("not numbers")
+        );
     }
 }

@@ -99,12 +99,7 @@ pub fn table_rows(path: &Path, needed: &[&str], also: &[&str]) -> Result<Vec<Tab
 }
 
 /// The places of the columns, by name.
-fn columns(
-    path: &Path,
-    header: &[&str],
-    needed: &[&str],
-    also: &[&str],
-) -> Result<HashMap<String, usize>, FileError> {
+fn columns(path: &Path, header: &[&str], needed: &[&str], also: &[&str]) -> Result<HashMap<String, usize>, FileError> {
     let columns: HashMap<String, usize> =
         header.iter().enumerate().map(|(index, name)| (name.trim().to_owned(), index)).collect();
     let missing: Vec<String> =

@@ -130,9 +130,8 @@ mod tests {
         assert_eq!((&own[0].image, &own[0].options), (&flat[0].image, &flat[0].options));
         let (_d, short) = written(r#"{"annotations":[],"image_paths":["x/a.jpg"]}"#);
         assert!(read(&short).unwrap_err().to_string().contains("0 annotations, but 1 image_paths"));
-        let (_d, empty) = written(
-            r#"{"annotations":[{"caption":"","sop_data":{"negative-prompt":"x"}}],"image_paths":["x/a.jpg"]}"#,
-        );
+        let (_d, empty) =
+            written(r#"{"annotations":[{"caption":"","sop_data":{"negative-prompt":"x"}}],"image_paths":["x/a.jpg"]}"#);
         assert!(read(&empty).unwrap_err().to_string().contains("f.json:1: entry `0`: `caption` is empty"));
     }
 }

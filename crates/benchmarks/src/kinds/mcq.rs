@@ -78,7 +78,10 @@ pub fn read(path: &Path) -> Result<Vec<Question>, FileError> {
             return Err(wrong("a question needs at least two captions".into()));
         }
         if correct >= captions.len() {
-            return Err(wrong(format!("correct = {correct}, but there are {} captions, counted from 0", captions.len())));
+            return Err(wrong(format!(
+                "correct = {correct}, but there are {} captions, counted from 0",
+                captions.len()
+            )));
         }
         if let Some(empty) = captions.iter().position(|caption| caption.trim().is_empty()) {
             return Err(wrong(format!("caption {empty} is empty")));

@@ -72,9 +72,7 @@ fn question(row: McqRow) -> Question {
         of.to_owned()
     };
     let option_types = match (row.correct_answer, row.captions.len()) {
-        (0, 4) => {
-            [row.correct_answer_template.clone()].into_iter().chain(WRONG_TYPES.map(str::to_owned)).collect()
-        }
+        (0, 4) => [row.correct_answer_template.clone()].into_iter().chain(WRONG_TYPES.map(str::to_owned)).collect(),
         _ => row.captions.iter().map(by_wording).collect(),
     };
     Question {
@@ -184,6 +182,9 @@ mod tests {
         let types = |row| question(row).option_types.unwrap();
         assert_eq!(types(row(&["x", "y", "z", "w"], 0)), ["hybrid", "hybrid", "positive", "negative"]);
         assert_eq!(types(row(&["a dog", "no dog"], 1)), ["positive", "negative"]);
-        assert_eq!(types(row(&["x", "a dog but no cat", "no dog", "a cat"], 2)), ["positive", "hybrid", "negative", "positive"]);
+        assert_eq!(
+            types(row(&["x", "a dog but no cat", "no dog", "a cat"], 2)),
+            ["positive", "hybrid", "negative", "positive"]
+        );
     }
 }

@@ -66,7 +66,9 @@ pub fn read(path: &Path) -> Result<Vec<Question>, FileError> {
         entry.filled(&[("filename", filename), ("caption", caption), ("negative_caption", negative_caption)])?;
         if caption2.is_some() {
             let other = SugarCrepePp::NAME;
-            return Err(entry.fault(format_args!("has a `caption2`: this is SugarCrepe++; use the benchmark `{other}`")));
+            return Err(
+                entry.fault(format_args!("has a `caption2`: this is SugarCrepe++; use the benchmark `{other}`"))
+            );
         }
         let Entry { filename, caption, negative_caption, .. } = entry.value;
         Ok(Question::pair(filename, caption, negative_caption))

@@ -158,6 +158,7 @@ struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     /// One instruction; the root when it was the last.
+    #[allow(clippy::too_many_lines)] // One arm per opcode: a table that is read side by side.
     fn step(&mut self) -> Result<Option<Id>, String> {
         match self.byte()? {
             b'.' => return self.pop().map(Some),

@@ -3,13 +3,13 @@
 mod epoch;
 mod event;
 mod pipeline;
+mod profiler;
 mod results;
 mod resume;
-mod rig;
 mod session;
 mod side;
 
 pub use event::{Event, Summary};
 pub use pipeline::{LastCheckpoint, Pipeline};
-pub use rig::{Alone, Limits, Rig, Whole};
+pub use profiler::{Limits, PipelineProfile, Profiler, StageProfile};
 pub use side::outside_run;

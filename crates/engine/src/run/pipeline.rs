@@ -320,7 +320,8 @@ fn write_timeline(dir: &RunDir, recorder: &Mutex<Recorder>) -> Result<(), RunErr
 
 /// Runs what a stage or a probe does on the engine's own thread; a panic is an error like any other.
 fn unpanicked<T>(stage: &str, epoch: Option<u32>, work: impl FnOnce() -> Result<T, RunError>) -> Result<T, RunError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(failed(stage.to_owned(), epoch, StageError::panicked(&*panic))))
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(failed(stage.to_owned(), epoch, StageError::panicked(&*panic))))
 }
 
 /// Published by the stage that writes checkpoints: the newest whole one.

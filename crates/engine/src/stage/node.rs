@@ -1,4 +1,4 @@
-//! A stage with its types forgotten, wired and started.
+//! A stage with its types erased: how it is wired and started.
 
 use std::any::{Any, TypeId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -104,8 +104,8 @@ fn ends<I: Item, O: Item>(wiring: &Wiring, input: Option<AnyInlet>) -> (Inlet<I>
     }
 }
 
-/// Runs a thread's work; whatever ends it early is told before its channels
-/// close, so that no neighbour takes a cut stream for a whole one.
+/// Runs a thread's work. Whatever ends it early is reported before its channels close, so that no
+/// neighbour takes a cut stream for a whole one.
 ///
 /// `number` is that of one of several workers, else 0. A stage that runs as it
 /// likes has work before anything comes in (`open`).
@@ -220,33 +220,33 @@ impl<I: Item, O: Item> Node for MapNode<I, O> {
     }
 }
 
-/// Keeps what comes through an inlet until it is told that this is enough of so many bytes.
-pub(crate) type Collect = fn(AnyInlet, &Meter, &dyn Fn(usize) -> bool) -> Kept;
+/// Buffers what comes through an inlet until the callback, given the bytes so far, says that it is enough.
+pub(crate) type Collect = fn(AnyInlet, &Meter, &dyn Fn(usize) -> bool) -> Buffered;
 
 /// Items that left a stage and wait for the next one, in memory.
-pub(crate) struct Kept {
+pub(crate) struct Buffered {
     /// How many.
     pub count: usize,
     /// Items that the stage had taken when it gave the last of these.
     pub took: u64,
     /// Whether the stage was stopped because this was enough.
     pub cut: bool,
-    feed: ToFeed,
+    feed: Refill,
 }
 
-/// Sends until all is sent or it is told to end.
-pub(crate) type Feed = Box<dyn FnOnce(&dyn Fn() -> bool) + Send>;
-type Fed = (AnyInlet, Feed);
-type ToFeed = Box<dyn FnOnce(Capacity, Arc<Meter>, Arc<Stop>) -> Fed + Send>;
+/// Sends the buffered items, until all are sent or the callback says to stop.
+pub(crate) type Fill = Box<dyn FnOnce(&dyn Fn() -> bool) + Send>;
+type Refilled = (AnyInlet, Fill);
+type Refill = Box<dyn FnOnce(Capacity, Arc<Meter>, Arc<Stop>) -> Refilled + Send>;
 
-impl Kept {
+impl Buffered {
     /// The inlet of an edge, and what fills it.
-    pub fn feed(self, room: Capacity, to: Arc<Meter>, stop: Arc<Stop>) -> Fed {
+    pub fn feed(self, room: Capacity, to: Arc<Meter>, stop: Arc<Stop>) -> Refilled {
         (self.feed)(room, to, stop)
     }
 }
 
-fn collect<O: Item>(inlet: AnyInlet, from: &Meter, enough: &dyn Fn(usize) -> bool) -> Kept {
+fn collect<O: Item>(inlet: AnyInlet, from: &Meter, enough: &dyn Fn(usize) -> bool) -> Buffered {
     let (mut items, mut bytes, mut took, mut cut): (Vec<O>, usize, u64, bool) = (Vec::new(), 0, 0, false);
     if let Ok(mut inlet) = inlet.downcast::<Inlet<O>>() {
         while let Ok(Some(item)) = inlet.recv() {
@@ -260,7 +260,7 @@ fn collect<O: Item>(inlet: AnyInlet, from: &Meter, enough: &dyn Fn(usize) -> boo
         }
     }
     let count = items.len();
-    let feed = move |room: Capacity, to: Arc<Meter>, stop: Arc<Stop>| -> Fed {
+    let feed = move |room: Capacity, to: Arc<Meter>, stop: Arc<Stop>| -> Refilled {
         let (mut outlet, inlet) = edge::<O>(room, Arc::default(), to, stop, 0);
         let feed = move |over: &dyn Fn() -> bool| {
             for item in items {
@@ -271,7 +271,7 @@ fn collect<O: Item>(inlet: AnyInlet, from: &Meter, enough: &dyn Fn(usize) -> boo
         };
         (Box::new(inlet), Box::new(feed))
     };
-    Kept { count, took, cut, feed: Box::new(feed) }
+    Buffered { count, took, cut, feed: Box::new(feed) }
 }
 
 /// Hands each item that comes through an inlet to a side run.

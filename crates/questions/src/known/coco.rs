@@ -110,7 +110,9 @@ mod tests {
             let (_dir, path) = written("c.json", text);
             Known::from_coco(&path, None, 1).unwrap_err().to_string()
         };
-        assert!(said(&COCO.replace("\"category_id\":2", "\"category_id\":5")).contains("annotation 3 is of category 5"));
+        assert!(
+            said(&COCO.replace("\"category_id\":2", "\"category_id\":5")).contains("annotation 3 is of category 5")
+        );
         assert!(said(&COCO.replace("\"image_id\":9", "\"image_id\":5")).contains("annotation 3 is of image 5"));
         assert!(said("[]").contains("not COCO's instances"));
     }

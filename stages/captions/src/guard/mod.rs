@@ -3,7 +3,7 @@
 //! Captions leave things out and use many words for one thing. Whatever the guards, a noun that a
 //! caption says, or of which it says a synonym, something more general or something more special, is
 //! turned down. Each guard turns down more nouns; their order does not matter. To add one, write a
-//! file as those below and name it in the list.
+//! file like the others in this folder and name it in the list.
 
 mod captions;
 mod distance;
@@ -59,7 +59,7 @@ pub trait Guard: Send + Sync {
     }
 }
 
-/// What counts as named in the captions of an image, beside the nouns of the drawn one.
+/// What counts as named in the captions of an image, in addition to the drawn caption.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Everything that the other captions of the image name.

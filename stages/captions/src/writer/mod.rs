@@ -2,11 +2,12 @@
 //!
 //! The options struct of a writer is its part. It says which texts it gives, and opens: reads its
 //! files. What it opens writes the texts of one batch after the other. To add a writer, write a file
-//! as those below and name it in the list; `docs/extending/writer.rs` is a complete example.
+//! like the others in this folder and name it in the list; `docs/extending/writer.rs` is a complete
+//! example.
 
-mod plain;
-mod tng;
-mod twins;
+pub mod plain;
+pub mod tng;
+pub mod twins;
 
 use std::path::{Path, PathBuf};
 
@@ -54,7 +55,7 @@ pub trait Writer: Send + Sync {
 }
 
 /// A writer that is ready.
-pub trait OpenWriter: Send {
+pub trait OpenWriter: Send + Sync {
     /// The B x R texts of a batch; text `R * i + j` has role `j` and is for item `i`. The same draws
     /// give the same texts: an item's depend on the batch and on `draw(i)`, the address of its random
     /// numbers, alone.
@@ -105,5 +106,111 @@ impl List<'_> {
             TemplateError::Line { .. } | TemplateError::File { .. } => ("", ""),
         };
         look.fault(&format!("{}.{}{suffix}", self.writer, self.option), error.to_string(), help);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use items::{Captioned, Paired, contract};
+    use parking_lot::Mutex;
+    use pipeline_engine::{
+        Built, Chosen, Config, Fact, Inlet, Need, Nothing, Outlet, Pass, Pipeline, Registry, RunDir, Stage, StageKind,
+        check, options,
+    };
+
+    use super::*;
+    use crate::Captions;
+    use crate::testing::batch;
+
+    #[test]
+    fn every_writer_gives_different_roles_the_caption_first() {
+        for name in ["plain", "tng", "twins", "denies"] {
+            let roles = Chosen::<dyn Writer>::of(name).roles();
+            assert_eq!(roles[0], Role::Original, "{name}");
+            let facts: std::collections::BTreeSet<Fact> = roles.iter().copied().map(contract::role).collect();
+            assert_eq!(facts.len(), roles.len(), "{name}");
+        }
+    }
+
+    options! {
+        /// No options.
+        pub struct NoOptions {}
+    }
+
+    /// One batch of two images.
+    struct Two;
+
+    impl StageKind for Two {
+        const KIND: &'static str = "two";
+        const ABOUT: &'static str = "gives a batch";
+        type In = Nothing;
+        type Out = Paired;
+        type Options = NoOptions;
+
+        fn build(_: NoOptions, _: &mut Build<'_>) -> Result<Built<Nothing, Paired>, StageError> {
+            Ok(Built::Stage(Box::new(Self)))
+        }
+    }
+
+    impl Stage<Nothing, Paired> for Two {
+        fn run(&mut self, _: &Pass<'_>, _: Inlet<Nothing>, mut output: Outlet<Paired>) -> Result<(), StageError> {
+            output.send(batch(&[&["A dog runs."], &["Two umbrellas"]], 1))?;
+            Ok(())
+        }
+    }
+
+    /// Needs a compositional text, and remembers the texts.
+    struct Sink;
+
+    static TEXTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    impl StageKind for Sink {
+        const KIND: &'static str = "sink";
+        const ABOUT: &'static str = "remembers texts";
+        type In = Captioned;
+        type Out = Nothing;
+        type Options = NoOptions;
+
+        fn build(_: NoOptions, _: &mut Build<'_>) -> Result<Built<Captioned, Nothing>, StageError> {
+            Ok(Built::Stage(Box::new(Self)))
+        }
+
+        fn needs(_: &NoOptions) -> Vec<Need> {
+            let (by, what, help) = ("the sink".to_owned(), "a negation".to_owned(), String::new());
+            vec![Need { by, facts: vec![contract::role(Role::Compositional)], what, help }]
+        }
+    }
+
+    impl Stage<Captioned, Nothing> for Sink {
+        fn run(&mut self, _: &Pass<'_>, mut input: Inlet<Captioned>, _: Outlet<Nothing>) -> Result<(), StageError> {
+            while let Some(captioned) = input.recv()? {
+                TEXTS.lock().extend(captioned.texts);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_example_of_a_writer_runs_in_a_pipeline() {
+        let folder = tempfile::tempdir().unwrap();
+        let registry = Arc::new(Registry::new().stage::<Two>().stage::<Captions>().stage::<Sink>());
+        let config = |writer: &str| {
+            let text = format!(
+                "[run]\nepochs = 1\n[[stage]]\nkind = \"two\"\n[[stage]]\nkind = \"captions\"\nwriter = \"{writer}\"\n\
+                 [stage.denies]\nbeside = false\n[[stage]]\nkind = \"sink\"\n"
+            );
+            Config::parse("test.toml", text, folder.path().to_owned()).unwrap()
+        };
+        let faults = check(&config("plain"), &registry).map(|_| ()).unwrap_err();
+        assert!(faults[0].message.contains("the sink needs a negation"), "{faults:?}");
+        let plan = check(&config("denies"), &registry).unwrap();
+        assert!(plan.resolved().contains("writer = \"denies\"") && plan.resolved().contains("beside = false"));
+        let dir = RunDir::open(&folder.path().join("run"), false, false).unwrap();
+        Pipeline::build(plan, &registry, dir, "test", false).unwrap().run(&mut |_| {}).unwrap();
+        let expected = ["A dog runs.", "There are no umbrellas.", "Two umbrellas", "There is no dog."];
+        assert_eq!(*TEXTS.lock(), expected);
     }
 }

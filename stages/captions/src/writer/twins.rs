@@ -24,8 +24,7 @@ options! {
         /// Let the true texts of an image take turns: say what the image shows, what it does not
         /// show, both. If false, each pair is drawn from all templates.
         balanced: bool = false;
-        /// Whether the things that each pair is about are texts too, as train's contrast.w_turn
-        /// needs them.
+        /// Whether the things that each pair is about are texts too; train.contrast.turn needs them.
         things: bool = false;
         /// A file of your own with templates, `TRUE | FALSE`, one pair per line.
         templates: Option<PathBuf> = None => free;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clip::{Checkpoint, ClipConfig, Precision, TextConfig};
-use features::FeatureCache;
-use items::{CachedSample, FeatureMemory, Shard};
+use features::{Entry, FeatureCache};
+use items::{CachedSample, FeatureMemory, Shard, Work};
 use pipeline_engine::Position;
 use pipeline_engine::rng::ChaCha8Rng;
 use rand::RngExt;
@@ -187,13 +187,14 @@ impl Cache {
             .map(|i| CachedSample {
                 key: format!("{i:04}").into(),
                 captions: (0..i % 3 + 1).map(|n| format!("caption {n} of {i}")).collect(),
-                outcome: match i % 7 {
-                    6 => Err(("decode".into(), "no picture".into())),
-                    _ => Ok(Arc::from(vec![i as f32; 16])),
+                work: match i % 7 {
+                    6 => Work::Skipped { stage: "decode".into(), reason: "no picture".into() },
+                    _ => Work::Done(Arc::from(vec![i as f32; 16])),
                 },
             })
             .collect();
-        FeatureCache::open(&dir, folder, "f".into(), 1 << 20)?.remember(&shard, samples.clone(), None);
+        FeatureCache::open(&dir, folder, "f".into(), 1 << 20)?
+            .store(&shard, Entry { samples: samples.clone(), fault: None });
         let file = fs::read_dir(&dir)?.next().context("nothing was cached")??.path();
         Ok(Self { dir, base: folder.to_owned(), file, shard, samples })
     }

@@ -8,30 +8,28 @@ use items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
 use pipeline_engine::rng::{ChaCha8Rng, Draw};
 use rand::RngExt;
 use stage_captions::cache::Analyser;
-use stage_captions::generator::{Counts, FullSource, Generator, Rule};
-use stage_captions::templates::{Source, Template, Twin, compositional, full, twins};
+use stage_captions::counts::Counts;
+use stage_captions::guard::Guards;
+use stage_captions::reading::Reader;
 use stage_captions::wordnet::WordNet;
+use stage_captions::writer::{FullSource, TngWriter, TwinsWriter};
 
 use super::{Outcome, Victim, noise};
 
 pub struct Texts {
-    generator: Generator,
-    compositional: Vec<Template>,
-    full: Vec<Template>,
-    twins: Vec<Twin>,
+    reader: Reader,
+    negations: TngWriter,
+    twins: TwinsWriter,
     tokenizer: Tokenizer,
 }
 
 impl Texts {
     pub fn new() -> Result<Self> {
         let wordnet = WordNet::embedded().map_err(|e| anyhow::anyhow!("{e}"))?;
-        let rule = Rule { min_distance: Some(4), known_captions: true, implied: true, people: true };
-        let own = Source { file: None, first: None };
         Ok(Self {
-            generator: Generator::new(Analyser::new(wordnet, 1000), rule),
-            compositional: compositional(own)?,
-            full: full(own)?,
-            twins: twins(own)?,
+            reader: Reader::new(Analyser::new(wordnet, 1000), Guards::usual()),
+            negations: TngWriter::usual()?,
+            twins: TwinsWriter::usual()?,
             tokenizer: Tokenizer::clip(),
         })
     }
@@ -116,15 +114,17 @@ impl Victim for Texts {
         let paired = Paired { batch, k, neighbours, cosines: vec![0.5; count * k] };
         let draw = |i: usize| Draw::new(1, "rubbish").number(i as u64);
         let mut counts = Counts::default();
-        let sources = [FullSource::Mirror, FullSource::Neighbour, FullSource::Other { below: 0.7 }];
-        let source = sources[rng.random_range(0..3usize)];
-        let made = self.generator.negations(&paired, &self.compositional, &self.full, source, draw, &mut counts);
-        let pairs = self.generator.twins(&paired, &self.twins, 2, draw, &mut counts);
+        let sources = [FullSource::Mirror, FullSource::Neighbour, FullSource::Other];
+        let full_source = sources[rng.random_range(0..3usize)];
+        let reading = self.reader.read(&paired, None).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let writer = TngWriter { full_source, ..self.negations.clone() };
+        let made = writer.negations(&reading, draw, &mut counts);
+        let pairs = self.twins.twins(&reading, draw, &mut counts);
         if made.len() != count || pairs.len() != 2 * count {
             return Ok(Outcome::Wrong(format!("{} and {} texts of {count} items", made.len(), pairs.len())));
         }
         let texts = made.iter().flat_map(|made| [&made.compositional, &made.full]);
-        let texts = texts.chain(pairs.iter().flat_map(|pair| [&pair.truth, &pair.lie]));
+        let texts = texts.chain(pairs.iter().flat_map(|pair| [&pair.true_text, &pair.false_text]));
         for text in texts {
             let ids = self.tokenizer.encode(text);
             if ids.len() > self.tokenizer.context() || ids.last() != Some(&self.tokenizer.end()) {

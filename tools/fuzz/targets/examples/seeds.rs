@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use features::{Entry, EntryKey};
 use image::{DynamicImage, ImageFormat};
-use items::{CachedSample, ShardFault};
+use items::{CachedSample, ShardFault, Work};
 
 fn main() {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../seeds"));
@@ -133,9 +133,10 @@ captions = "json:caption"
 
 [[stage]]
 kind = "captions"
-generator = "twins"
-pairs = 3
+writer = "twins"
 mode = "fixed"
+[stage.twins]
+pairs = 3
 "#],
     );
     write(
@@ -258,10 +259,10 @@ fn caches(write: Write_<'_>) {
     let sample = |row: usize| CachedSample {
         key: format!("key {row}").into(),
         captions: (0..row % 3).map(|i| format!("caption {i}")).collect(),
-        outcome: if row % 3 == 2 {
-            Err(("decode".into(), "no picture".into()))
+        work: if row % 3 == 2 {
+            Work::Skipped { stage: "decode".into(), reason: "no picture".into() }
         } else {
-            Ok(Arc::from([row as f32; 4]))
+            Work::Done(Arc::from([row as f32; 4]))
         },
     };
     for (name, rows, fault) in [("three", 3, None), ("none", 0, Some(ShardFault { reason: "cut".into() }))] {

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use features::{Entry, EntryInfo, EntryKey};
-use pipeline_engine::{Config, Registry, check};
+use items::Work;
+use pipeline_engine::{Config, Registry, Section, check, options};
 use stage_shards::{CaptionSource, Pipes, Rules, Samples, expand_braces, resolve};
 use tokio::runtime::{Builder, Runtime};
 
@@ -80,12 +81,25 @@ pub fn tar(data: &[u8]) {
     assert!(fault.is_none_or(|fault| !fault.to_string().is_empty()));
 }
 
+options! {
+    /// A table such as `[model]`, which needs burn.
+    pub struct Model {
+        /// The checkpoint.
+        weights: std::path::PathBuf => free;
+    }
+}
+
+impl Section for Model {
+    const NAME: &'static str = "model";
+    const ABOUT: &'static str = "the checkpoint";
+}
+
 /// The text of a pipeline.toml, against the kinds that need no model.
 pub fn config(data: &[u8]) {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     let registry = REGISTRY.get_or_init(|| {
         Registry::new()
-            .section::<items::ModelOptions>("model", "the checkpoint")
+            .section::<Model>()
             .stage::<stage_shards::Shards>()
             .stage::<stage_files::Files>()
             .stage::<stage_captions::Captions>()
@@ -159,7 +173,7 @@ pub fn cache_sealed(data: &[u8]) {
 
 fn sound(entry: &Entry) {
     for sample in &entry.samples {
-        if let Err((stage, reason)) = &sample.outcome {
+        if let Work::Skipped { stage, reason } = &sample.work {
             assert!(stage.len() + reason.len() < 1 << 31);
         }
     }

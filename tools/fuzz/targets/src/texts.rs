@@ -6,32 +6,32 @@ use clip::Tokenizer;
 use items::{Batch, BatchItem, NO_NEIGHBOUR, Paired};
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
-use stage_captions::generator::{Counts, FullSource, Generator, Rule};
-use stage_captions::templates::{Source, Template, Twin, compositional, full, twins};
+use stage_captions::counts::{Count, Counts};
+use stage_captions::guard::Guards;
+use stage_captions::reading::Reader;
+use stage_captions::templates::{Source, compositional, full, twins};
 use stage_captions::wordnet::WordNet;
+use stage_captions::writer::{FullSource, TngWriter, TwinsWriter};
 
 use crate::in_folder;
 
 struct Texts {
-    strict: Generator,
-    lax: Generator,
-    compositional: Vec<Template>,
-    full: Vec<Template>,
-    twins: Vec<Twin>,
+    strict: Reader,
+    lax: Reader,
+    negations: TngWriter,
+    twins: TwinsWriter,
     tokenizer: Tokenizer,
 }
 
 fn texts() -> &'static Texts {
     static TEXTS: OnceLock<Texts> = OnceLock::new();
     TEXTS.get_or_init(|| {
-        let generator = |rule| Generator::new(Analyser::new(WordNet::embedded().unwrap(), 1000), rule);
-        let own = Source { file: None, first: None };
+        let reader = |guards| Reader::new(Analyser::new(WordNet::embedded().unwrap(), 1000), guards);
         Texts {
-            strict: generator(Rule { min_distance: Some(4), known_captions: true, implied: true, people: true }),
-            lax: generator(Rule { min_distance: None, known_captions: false, implied: false, people: false }),
-            compositional: compositional(own).unwrap(),
-            full: full(own).unwrap(),
-            twins: twins(own).unwrap(),
+            strict: reader(Guards::usual()),
+            lax: reader(Guards::default()),
+            negations: TngWriter::usual().unwrap(),
+            twins: TwinsWriter { pairs: 3, ..TwinsWriter::usual().unwrap() },
             tokenizer: Tokenizer::clip(),
         }
     })
@@ -76,8 +76,8 @@ pub fn captions(data: &[u8]) {
         return;
     }
     let own = texts();
-    let generator = if how & 1 == 0 { &own.strict } else { &own.lax };
-    made(generator, &batch(images, *how), &own.compositional, &own.full, &own.twins, *how, *seed);
+    let reader = if how & 1 == 0 { &own.strict } else { &own.lax };
+    made(reader, &batch(images, *how), &own.negations, &own.twins, *how, *seed);
 }
 
 /// A file of templates. The first byte says for what.
@@ -90,14 +90,13 @@ pub fn templates(data: &[u8]) {
         let source = Source { file: Some(&file), first: (how & 4 != 0).then_some(usize::from(how >> 3)) };
         let images = ["a dog runs on the grass", "A man near two buses.", "no", "water"];
         let paired = batch(images.iter().map(|caption| vec![(*caption).to_owned()]).collect(), 0);
-        let error = match how & 3 {
-            0 => compositional(source)
-                .map(|own_file| made(&own.strict, &paired, &own_file, &own.full, &own.twins, *how, 1)),
-            1 => full(source)
-                .map(|own_file| made(&own.strict, &paired, &own.compositional, &own_file, &own.twins, *how, 1)),
-            _ => twins(source)
-                .map(|own_file| made(&own.strict, &paired, &own.compositional, &own.full, &own_file, *how, 1)),
+        let (negations, pairs) = (own.negations.clone(), own.twins.clone());
+        let writers = match how & 3 {
+            0 => compositional(source).map(|compositional| (TngWriter { compositional, ..negations }, pairs)),
+            1 => full(source).map(|full| (TngWriter { full, ..negations }, pairs)),
+            _ => twins(source).map(|templates| (negations, TwinsWriter { templates, ..pairs })),
         };
+        let error = writers.map(|(negations, pairs)| made(&own.strict, &paired, &negations, &pairs, *how, 1));
         if let Err(error) = error {
             assert!(error.to_string().contains("templates.txt"), "{error}");
         }
@@ -105,33 +104,28 @@ pub fn templates(data: &[u8]) {
 }
 
 /// Makes all texts of a batch, twice, and reads them as the text tower would.
-fn made(
-    generator: &Generator,
-    paired: &Paired,
-    compositional: &[Template],
-    full: &[Template],
-    twins: &[Twin],
-    how: u8,
-    seed: u8,
-) {
+fn made(reader: &Reader, paired: &Paired, negations: &TngWriter, twins: &TwinsWriter, how: u8, seed: u8) {
     let count = paired.batch.items.len();
-    let source =
-        [FullSource::Mirror, FullSource::Neighbour, FullSource::Other { below: 0.7 }][usize::from(how >> 1) % 3];
+    let full_source = [FullSource::Mirror, FullSource::Neighbour, FullSource::Other][usize::from(how >> 1) % 3];
+    let writer = TngWriter { full_source, ..negations.clone() };
     let draw = |i: usize| Draw::new(u64::from(seed), "fuzz").number(i as u64);
     let make = || {
         let mut counts = Counts::default();
-        let negations = generator.negations(paired, compositional, full, source, draw, &mut counts);
-        let pairs = generator.twins(paired, twins, 3, draw, &mut counts);
+        let reading = reader.read(paired, None).unwrap();
+        let negations = writer.negations(&reading, draw, &mut counts);
+        let pairs = twins.twins(&reading, draw, &mut counts);
         (negations, pairs, counts)
     };
     let (negations, pairs, counts) = make();
-    assert_eq!((negations.len(), pairs.len(), counts.items), (count, 3 * count, 2 * count as u64));
+    assert_eq!((negations.len(), pairs.len(), counts[Count::Images]), (count, 3 * count, 2 * count as u64));
     let (again, pairs_again, counts_again) = make();
     assert!(again == negations && pairs_again == pairs && counts_again == counts, "the same draws gave other texts");
     let tokenizer = &texts().tokenizer;
     let negations: Arc<[_]> = negations.into();
     let all = negations.iter().flat_map(|made| [&made.compositional, &made.full]);
-    for text in all.chain(pairs.iter().flat_map(|pair| [&pair.truth, &pair.lie, &pair.present, &pair.absent])) {
+    for text in
+        all.chain(pairs.iter().flat_map(|pair| [&pair.true_text, &pair.false_text, &pair.present, &pair.absent]))
+    {
         let ids = tokenizer.encode(text);
         assert!((2..=tokenizer.context()).contains(&ids.len()));
         assert_eq!((ids[0], ids[ids.len() - 1]), (tokenizer.start(), tokenizer.end()));

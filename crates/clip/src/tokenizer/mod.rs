@@ -280,7 +280,7 @@ fn byte_symbols() -> [char; 256] {
 
 /// OpenAI's vocabulary and merges; assets/README.md has the format.
 fn built_in() -> Vocabulary {
-    const PACKED: &[u8] = include_bytes!("../assets/clip_bpe_merges.zlib");
+    const PACKED: &[u8] = include_bytes!("../../assets/clip_bpe_merges.zlib");
     let mut planes = Vec::new();
     // A failure leaves the planes short, and the vocabulary without its last tokens.
     let _ = flate2::read::ZlibDecoder::new(PACKED).read_to_end(&mut planes);

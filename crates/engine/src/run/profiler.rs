@@ -1,8 +1,8 @@
-//! Stages on a test bench: each alone, fed from memory, and all of them together.
+//! For `pipeline profile`: each stage by itself, and all of them together.
 //!
-//! Alone, a stage gets what the stage before it gave when *it* stood alone: the
-//! items are kept in memory between the two, so that neither waits for the other.
-//! No item is used twice, so that items need not be copied.
+//! A stage that runs by itself gets the items that the stage before it gave when that one ran by
+//! itself. They are buffered in memory, so that neither waits for the other. No item is used twice, so
+//! that items need not be copied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,28 +15,28 @@ use super::session::{Failure, Session, Slot};
 use crate::edge::{Capacity, Stop};
 use crate::error::{RunError, StageError};
 use crate::plan::Plan;
-use crate::stage::node::{Kept, Wiring};
+use crate::stage::node::{Buffered, Wiring};
 use crate::watch::{Meter, StageReport};
 
 /// Items that a stage takes before its time is measured, where there are more.
-const WARM: u64 = 1;
+const WARM_UP: u64 = 1;
 /// Items that wait in front of a stage that is fed from memory: it ends soon after its time is up.
-const FED: usize = 8;
-/// How often a bench looks at its meters.
-const LOOK: Duration = Duration::from_micros(200);
+const IN_FRONT: usize = 8;
+/// How often meters are read while a stage is measured.
+const SAMPLING: Duration = Duration::from_micros(200);
 
-/// How long a stage is watched, and how much of what it gives is kept.
+/// How long a stage is measured, and how much of what it gives is buffered.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// For each stage, and for the whole.
     pub time: Duration,
-    /// Bytes of items that may be kept between two stages.
+    /// Bytes of items that may be buffered between two stages.
     pub bytes: usize,
 }
 
-/// What a stage did when it stood alone.
+/// What a stage did when it ran by itself.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Alone {
+pub struct StageProfile {
     /// Its kind.
     pub kind: String,
     /// Its threads, as the engine knows them.
@@ -46,33 +46,33 @@ pub struct Alone {
     /// Items it took while it was measured; for the first stage, that it gave.
     pub items: u64,
     /// Samples in one of these items: what the first stage gave, over what came here.
-    pub samples_an_item: f64,
+    pub samples_per_item: f64,
     /// The time of the work on them.
     pub seconds: f64,
     /// CPU time of the whole process meanwhile; none where the system does not tell.
     pub cpu_seconds: Option<f64>,
 }
 
-impl Alone {
-    /// Samples a second: no pipeline with this stage in it is faster.
+impl StageProfile {
+    /// Samples per second: no pipeline with this stage in it is faster.
     pub fn ceiling(&self) -> f64 {
-        self.items as f64 * self.samples_an_item / self.seconds.max(1e-9)
+        self.items as f64 * self.samples_per_item / self.seconds.max(1e-9)
     }
 
     /// CPU seconds that one sample costs in this stage.
-    pub fn cpu_a_sample(&self) -> Option<f64> {
-        self.cpu_seconds.map(|cpu| cpu / (self.items as f64 * self.samples_an_item).max(1e-9))
+    pub fn cpu_per_sample(&self) -> Option<f64> {
+        self.cpu_seconds.map(|cpu| cpu / (self.items as f64 * self.samples_per_item).max(1e-9))
     }
 }
 
 /// What the stages did together.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Whole {
+pub struct PipelineProfile {
     /// The stage that the epoch began with.
     pub from: String,
     /// Items that the last stage took.
     pub items: u64,
-    /// Items a second in the last stage, from its first item to its last; none if there were fewer than three.
+    /// Items per second in the last stage, from its first item to its last; none if there were fewer than three.
     pub items_per_s: Option<f64>,
     /// Whether the epoch came to its end in the time.
     pub complete: bool,
@@ -81,11 +81,11 @@ pub struct Whole {
 }
 
 /// Profiles built stages; leaves nothing behind: no run folder, no probes.
-pub struct Rig {
+pub struct Profiler {
     session: Session,
 }
 
-impl Rig {
+impl Profiler {
     /// Builds the stages of a plan.
     ///
     /// # Errors
@@ -97,19 +97,23 @@ impl Rig {
         Ok(Self { session })
     }
 
-    /// Runs each stage alone in the order of the pipeline; `told` hears which is next.
+    /// Runs each stage alone in the order of the pipeline; `next` is called with the kind of each.
     ///
     /// # Errors
     /// What a stage says. One that got too little in the time may say so.
-    pub fn alone(&mut self, limits: &Limits, told: &mut dyn FnMut(&'static str)) -> Result<Vec<Alone>, RunError> {
-        self.session.with_slots(|session, slots| one_by_one(session, slots, limits, told))
+    pub fn alone(
+        &mut self,
+        limits: &Limits,
+        next: &mut dyn FnMut(&'static str),
+    ) -> Result<Vec<StageProfile>, RunError> {
+        self.session.with_slots(|session, slots| one_by_one(session, slots, limits, next))
     }
 
     /// Runs an epoch of all stages for at most `time`, as a run would.
     ///
     /// # Errors
     /// What a stage says.
-    pub fn whole(&mut self, epoch: u32, time: Duration) -> Result<Whole, RunError> {
+    pub fn whole(&mut self, epoch: u32, time: Duration) -> Result<PipelineProfile, RunError> {
         let result = self.session.with_slots(|session, slots| together(session, slots, epoch, time));
         result.map_err(|(stage, error)| RunError::Stage { stage, epoch: Some(epoch), error })
     }
@@ -119,16 +123,16 @@ fn one_by_one(
     session: &Session,
     slots: &mut [Slot],
     limits: &Limits,
-    told: &mut dyn FnMut(&'static str),
-) -> Result<Vec<Alone>, RunError> {
-    let mut found: Vec<Alone> = Vec::new();
-    let mut kept: Option<Kept> = None;
+    next: &mut dyn FnMut(&'static str),
+) -> Result<Vec<StageProfile>, RunError> {
+    let mut found: Vec<StageProfile> = Vec::new();
+    let mut kept: Option<Buffered> = None;
     // Samples in an item of the edge before the stage.
-    let mut samples_an_item = 1.0;
+    let mut samples_per_item = 1.0;
     for (index, slot) in slots.iter_mut().enumerate() {
-        told(slot.kind);
+        next(slot.kind);
         let fed = kept.as_ref().map(|kept| kept.count);
-        let mut bench = bench(session, index, slot, kept.take(), limits).map_err(|error| {
+        let mut measured = measure(session, index, slot, kept.take(), limits).map_err(|error| {
             let error = match fed {
                 Some(items) => StageError::msg(format!(
                     "{error} (alone, fed with the {items} items that came in {:.0} s; allow more with --seconds)",
@@ -138,24 +142,24 @@ fn one_by_one(
             };
             RunError::Stage { stage: slot.kind.to_owned(), epoch: None, error }
         })?;
-        bench.alone.samples_an_item = samples_an_item;
-        if index > 0 && bench.gave > 0 {
-            samples_an_item *= bench.took_for_them as f64 / bench.gave as f64;
+        measured.profile.samples_per_item = samples_per_item;
+        if index > 0 && measured.gave > 0 {
+            samples_per_item *= measured.took_for_them as f64 / measured.gave as f64;
         }
-        kept = bench.kept;
-        found.push(bench.alone);
+        kept = measured.kept;
+        found.push(measured.profile);
     }
     Ok(found)
 }
 
 /// Runs one stage on what was kept.
-fn bench(
+fn measure(
     session: &Session,
     index: usize,
     slot: &mut Slot,
-    input: Option<Kept>,
+    input: Option<Buffered>,
     limits: &Limits,
-) -> Result<Bench, StageError> {
+) -> Result<Measured, StageError> {
     let meter = Arc::new(Meter::default());
     slot.meter = meter.clone();
     let stop = Arc::new(Stop::default());
@@ -182,17 +186,17 @@ fn bench(
             // they take the second item: the first one may load, compile, allocate.
             let warm = || match index {
                 0 => behind.items_in.load(Relaxed) > 0,
-                _ => meter.items_in.load(Relaxed) > WARM,
+                _ => meter.items_in.load(Relaxed) > WARM_UP,
             };
             while !warm() && !done.load(Relaxed) {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(SAMPLING);
             }
             *first.lock() = warm().then(Stamp::now);
         });
         std::thread::scope(|scope| {
             let deadline = began.at + limits.time;
             let fed = input.map(|kept| {
-                let room = Capacity { items: FED, bytes: usize::MAX };
+                let room = Capacity { items: IN_FRONT, bytes: usize::MAX };
                 let (inlet, feed) = kept.feed(room, meter.clone(), stop.clone());
                 scope.spawn(move || feed(&|| Instant::now() > deadline));
                 inlet
@@ -215,8 +219,8 @@ fn bench(
     let items = if index == 0 { None } else { Some(meter.items_in.load(Relaxed)) };
     // The first stage's items are counted where they leave it, all of them.
     let (first, cold) = match first.lock().take() {
-        Some(first) if ended.at - first.at > LOOK * 25 && items.is_none_or(|items| items > WARM + 1) => {
-            (first, items.map_or(0, |_| WARM))
+        Some(first) if ended.at - first.at > SAMPLING * 25 && items.is_none_or(|items| items > WARM_UP + 1) => {
+            (first, items.map_or(0, |_| WARM_UP))
         }
         // Finished before warm-up was seen: time the whole run instead, which can only
         // underestimate the throughput.
@@ -227,13 +231,13 @@ fn bench(
     // to its end has emptied them too.
     let since = if index == 0 && !cut { began } else { first };
     let gave = output.as_ref().map_or(0, |output| output.count as u64);
-    Ok(Bench {
-        alone: Alone {
+    Ok(Measured {
+        profile: StageProfile {
             kind: kind.to_owned(),
             workers,
             is_map,
             items: items.unwrap_or(gave) - cold,
-            samples_an_item: 1.0,
+            samples_per_item: 1.0,
             seconds: (ended.at - since.at).as_secs_f64(),
             cpu_seconds: ended.cpu.zip(since.cpu).map(|(end, start)| end - start),
         },
@@ -243,7 +247,7 @@ fn bench(
     })
 }
 
-fn together(session: &Session, slots: &mut [Slot], epoch: u32, time: Duration) -> Result<Whole, Failure> {
+fn together(session: &Session, slots: &mut [Slot], epoch: u32, time: Duration) -> Result<PipelineProfile, Failure> {
     let stop = Arc::new(Stop::default());
     let context = session.context(epoch, 0, &stop);
     let done = AtomicBool::new(false);
@@ -263,7 +267,7 @@ fn together(session: &Session, slots: &mut [Slot], epoch: u32, time: Duration) -
                     stop.cut();
                     break;
                 }
-                std::thread::sleep(LOOK);
+                std::thread::sleep(SAMPLING);
             }
             taken
         });
@@ -283,12 +287,12 @@ fn together(session: &Session, slots: &mut [Slot], epoch: u32, time: Duration) -
     };
     let items = taken.last().map_or(0, |(items, _)| *items);
     let from = from.lock().to_string();
-    Ok(Whole { from, items, items_per_s, complete: !stop.was_cut(), stages: reports })
+    Ok(PipelineProfile { from, items, items_per_s, complete: !stop.was_cut(), stages: reports })
 }
 
-struct Bench {
-    alone: Alone,
-    kept: Option<Kept>,
+struct Measured {
+    profile: StageProfile,
+    kept: Option<Buffered>,
     gave: u64,
     /// Items that the stage had taken when it gave its last one: what it still held then counts for nothing.
     took_for_them: u64,
