@@ -33,7 +33,7 @@ impl Plane {
             (1, 2) => {
                 let (near, far) = self.neighbours(row);
                 // Rounded down in the upper of two rows, up in the lower.
-                let round = if row % 2 == 0 { 1 } else { 2 };
+                let round = if row.is_multiple_of(2) { 1 } else { 2 };
                 for ((out, near), far) in out.iter_mut().zip(near).zip(far) {
                     *out = ((3 * u16::from(*near) + u16::from(*far) + round) >> 2) as u8;
                 }

@@ -11,6 +11,9 @@ pub(super) struct Blocks {
     pub(super) across: usize,
 }
 
+/// Takes the coefficients of a row of units, of each component, and sets them to 0 again.
+pub(super) type ByRow<'a> = dyn FnMut(usize, &mut [Blocks]) + 'a;
+
 /// How coefficients are coded in a scan.
 #[derive(Clone, Copy, Debug)]
 enum Coding {
@@ -65,8 +68,8 @@ struct State {
 }
 
 /// Decodes the scan whose data begin at `at` into `blocks`, one [`Blocks`] per component of the frame.
-/// With `by_row` they are of one row of units: it is called with the number of each row that is whole,
-/// and sets them to 0 again. Returns the marker behind the scan and the place behind the marker.
+/// With `by_row` they are of one row of units: it is called with the number of each row that is whole.
+/// Returns the marker behind the scan and the place behind the marker.
 pub(super) fn decode(
     file: &[u8],
     at: usize,
@@ -74,7 +77,7 @@ pub(super) fn decode(
     frame: &Frame,
     scan: &Scan,
     blocks: &mut [Blocks],
-    mut by_row: Option<&mut dyn FnMut(usize, &mut [Blocks])>,
+    mut by_row: Option<&mut ByRow<'_>>,
 ) -> Result<(u8, usize), Fault> {
     let coding = Coding::of(frame, scan)?;
     let parts = parts(headers, frame, scan, coding)?;
@@ -180,11 +183,7 @@ fn unit(
                         *last = last.wrapping_add(dc.difference(bits));
                         block[0] = (*last << scan.low) as i16;
                     }
-                    (Coding::DcMore, ..) => {
-                        if bits.one() {
-                            block[0] |= 1 << scan.low;
-                        }
-                    }
+                    (Coding::DcMore, ..) => block[0] |= i16::from(bits.one()) << scan.low,
                     (Coding::AcFirst, _, Some(ac)) => ac_first(bits, &mut state.run, scan, ac, block),
                     (Coding::AcMore, _, Some(ac)) => ac_more(bits, &mut state.run, scan, ac, block),
                     _ => {}
