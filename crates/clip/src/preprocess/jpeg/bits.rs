@@ -3,7 +3,7 @@
 /// Zeros behind the data, so that eight bytes can be read at every place that is reached.
 const PADDING: usize = 16;
 /// Bits of a code that are looked up at once.
-const FAST: u32 = 9;
+const FAST: u32 = 10;
 /// The most bits of a code.
 const LONGEST: usize = 16;
 
