@@ -357,9 +357,9 @@ fn transformers_5_nests_the_settings() {
 fn numbers_that_nobody_gave_are_reported() {
     let warned = |files: &[(&str, Value)], side| {
         let dir = with(files);
-        let said = messages(|| drop(Preprocess::open(dir.path(), side).unwrap()));
+        let said = messages(|| _ = Preprocess::open(dir.path(), side).unwrap());
         // Once per folder is enough.
-        assert_eq!(messages(|| drop(Preprocess::open(dir.path(), side).unwrap())), "");
+        assert_eq!(messages(|| _ = Preprocess::open(dir.path(), side).unwrap()), "");
         said
     };
     let said = warned(&[], Some(32));
