@@ -120,7 +120,9 @@ fn every_command_takes_a_checkpoint_from_the_hub() {
         for arguments in COMMANDS {
             let output = call(here, arguments, name, &environment);
             let stderr = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{arguments:?} {name}: {stderr}");
+            // What needs no network to see is a fault of the config for `run`.
+            let codes: &[Option<i32>] = if arguments[0] == "run" { &[Some(1), Some(2)] } else { &[Some(1)] };
+            assert!(codes.contains(&output.status.code()), "{arguments:?} {name}: {stderr}");
             assert!(stderr.contains(part), "{arguments:?} {name}: {stderr}");
             assert!(!stderr.contains("panicked"), "{arguments:?} {name}: {stderr}");
         }
