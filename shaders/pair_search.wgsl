@@ -1,23 +1,23 @@
-// Pair search: for every row the KEEP rows of another group with the largest
-// dot product. A tiled matrix product with a running top list; the matrix of
-// all scores is never stored.
+// Pair search: for every row, finds the KEEP rows of other groups with the
+// largest dot products. A tiled matrix product keeps a running list of the best;
+// the matrix of all scores is never stored.
 //
-// The host puts `const KEEP: u32 = ...;` before this text: a list in registers
-// needs its length when the shader is compiled.
+// The host puts `const KEEP: u32 = ...;` before this text, because a list in
+// registers needs its length when the shader is compiled.
 //
 //   search  one workgroup multiplies 64 rows by one 64-column tile after
 //           another. Each tile of 64 x 64 scores goes to workgroup memory,
-//           where four scanners a row read 16 columns each into their own list.
-//   merge   one invocation a row joins the lists of all its scanners.
+//           where four scanners per row read 16 columns each into their own list.
+//   merge   one invocation per row joins the lists of all its scanners.
 //
-// Every sum and every scan runs in a fixed order, so that the lists depend on
-// nothing but the input and the device.
+// Every sum and every scan runs in a fixed order, so that the lists depend only
+// on the input and the device.
 
 struct Shape {
     rows: u32,
     // Length of a feature in vec4 (the host pads with zeros).
     quads: u32,
-    // The columns are shared out over this many workgroups a row tile.
+    // Number of workgroups per row tile, which share the columns.
     splits: u32,
     tiles_per_split: u32,
 }
@@ -31,7 +31,7 @@ const EMPTY = Entry(-3.0e38, 0xffffffffu);
 
 // Rows and columns of a tile.
 const SIDE = 64u;
-// vec4 of a feature that are in workgroup memory at a time.
+// Number of vec4 of a feature that are in workgroup memory at a time.
 const DEPTH = 4u;
 // DEPTH + 1: neighbouring columns then start in different memory banks.
 const STRIDE = 5u;
@@ -60,8 +60,8 @@ fn feature(row: u32, quad: u32) -> vec4<f32> {
     return vec4<f32>(0.0);
 }
 
-// Keeps the list sorted; what falls off the end is lost. Of equal scores the
-// one that came first stays in front.
+// Keeps the list sorted and drops the last entry. Among equal scores the one that
+// came first stays in front.
 fn insert(list: ptr<function, array<Entry, KEEP>>, entry: Entry) {
     var carried = entry;
     for (var n = 0u; n < KEEP; n++) {
@@ -174,7 +174,7 @@ fn merge(@builtin(global_invocation_id) invocation: vec3<u32>) {
         let start = (row * per_row + l) * KEEP;
         for (var n = 0u; n < KEEP; n++) {
             let entry = lists[start + n];
-            // Sorted: nothing further down this list can be larger.
+            // The list is sorted, so no later entry can be larger.
             if entry.score <= list[KEEP - 1u].score {
                 break;
             }

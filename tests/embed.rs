@@ -127,9 +127,12 @@ fn bad_input_to_embed_is_a_sentence_and_leaves_nothing() {
         (embed(&["--texts", "no-such.txt"]), "cannot read no-such.txt"),
         (refused(&["embed", "--model", "no-such", "--text", "a"]), "no-such: No such file"),
         (refused(&["embed", "--model", "hf:a/b/c", "--text", "a"]), "hf:owner/name"),
-        (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--image", "README.md"]), "no image encoder"),
+        (
+            refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--image", "README.md"]),
+            "no image encoder",
+        ),
         (refused(&["embed", "--model", "crates/clip/tests/data/bare_vision", "--text", "a"]), "no text tower"),
-        (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--text", "a"]), "different models"),
+        (refused(&["embed", "--model", "crates/clip/tests/data/bare_text", "--text", "a"]), "not of one model"),
     ] {
         assert!(message.lines().any(|line| line.starts_with("error: ")) && message.contains(part), "{message}");
     }

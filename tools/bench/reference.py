@@ -1,7 +1,7 @@
 """The PyTorch side of the benchmark: TNG-CLIP's step as its authors describe it (arXiv 2505.18434).
 
-Images are decoded and encoded in every step, every text takes up the tower's 77 positions, pairs
-are found by a full matrix of cosines. One measurement a call, as a line of JSON: see `main.rs`.
+Images are decoded and encoded in every step, every text takes up the tower's 77 positions, and pairs
+are found in a full matrix of cosines. Each call makes one measurement and prints it as a line of JSON: see `main.rs`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision import transforms
 from transformers import CLIPModel, CLIPTokenizer
 
-# Images among which neighbours are looked for, and how often.
+# Number of images among which neighbours are searched, and number of repetitions.
 PAIRS = [(128, 200), (1024, 50), (4096, 10)]
 CHUNK = 32
 PICTURES = 64
@@ -59,7 +59,7 @@ class Bench:
 
 
 def read(shards):
-    """Bytes of the picture and captions of each sample, in order."""
+    """The picture's bytes and the captions of each sample, in order."""
     samples = {}
     for shard in shards:
         with tarfile.open(shard) as tar:
@@ -74,7 +74,7 @@ def read(shards):
 
 
 def batch(samples, count, step):
-    """(picture, caption) from where the last batch ended, round and round."""
+    """(picture, caption) from where the last batch ended, starting over after the last sample."""
     chosen = ((i, samples[i % len(samples)]) for i in range(step * count, (step + 1) * count))
     return [(s["file"], s["captions"][i % len(s["captions"])]) for i, s in chosen]
 
@@ -94,7 +94,7 @@ def neighbours(features):
 
 
 class Captions:
-    """The plainest generator there can be: nouns are words of a list, relations are not looked at."""
+    """The simplest possible generator: nouns are the words of a list, and relations are ignored."""
 
     def __init__(self, folder):
         self.nouns = set(json.loads((Path(folder) / "nouns.json").read_text()))

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the fuzz targets and writes down what they did.
+"""Runs the fuzz targets and writes the result.
 
     RUSTC_BOOTSTRAP=1 cargo fuzz build --fuzz-dir tools/fuzz
     tools/fuzz/campaign.py --seconds 330 --out docs/reliability/fuzz.json
 
-An existing result is added to, so that an hour can be cut into parts. Seconds are those that
-a target really had a processor; on a busy machine --patience bounds those of the clock. A finding is an input under
-tools/fuzz/artifacts and makes the exit code 1: give it to the target again, mend what it shows,
-and put it among the seeds under the name found-….
+The result is added to an existing one, so that an hour can be split into parts. --seconds counts the
+processor time of a target; on a busy machine --patience bounds its time on the clock. A finding is an
+input under tools/fuzz/artifacts and makes the exit code 1: run the target on it, fix the fault, and add
+the input to the seeds under the name found-….
 """
 
 import argparse
@@ -34,11 +34,11 @@ def cpu_seconds(pid):
 
 
 def fuzz(target, program, seconds, patience):
-    """Runs one target until it had so many seconds of CPU, `patience` times as many of the clock, or a finding."""
+    """Runs one target until it has used `seconds` of CPU or `patience` times as many of the clock, or finds a fault."""
     corpus, artifacts = HERE / "corpus" / target, HERE / "artifacts" / target
     for folder in (corpus, artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    # AddressSanitizer keeps books about ten times as large as what a target holds.
+    # AddressSanitizer's records are about ten times as large as a target's memory.
     command = [program, corpus, HERE / "seeds" / target, "-rss_limit_mb=4096", "-timeout=600", "-max_len=8192",
                f"-artifact_prefix={artifacts}/", "-print_final_stats=1"]
     began = time.monotonic()
@@ -48,7 +48,7 @@ def fuzz(target, program, seconds, patience):
         while child.poll() is None:
             cpu = cpu_seconds(child.pid)
             if cpu >= seconds or time.monotonic() - began > seconds * patience:
-                # libFuzzer writes its numbers down before it goes.
+                # libFuzzer prints its statistics before it exits.
                 child.send_signal(signal.SIGINT)
                 child.wait(120)
                 break
@@ -69,7 +69,7 @@ def fuzz(target, program, seconds, patience):
 
 
 def add(result, target, one):
-    """Adds what one run of a target did to the result of the whole."""
+    """Adds one run of a target to the whole result."""
     empty = {"runs": 0, "cpu_s": 0.0, "clock_s": 0.0, "coverage": 0, "findings": []}
     whole = result["targets"].setdefault(target, empty)
     for key in ("runs", "cpu_s", "clock_s"):
@@ -81,12 +81,12 @@ def add(result, target, one):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=330, help="of CPU for each target")
-    parser.add_argument("--patience", type=float, default=20, help="seconds of the clock for each of them, at most")
-    parser.add_argument("--jobs", type=int, default=1, help="targets at once")
-    parser.add_argument("--out", type=Path, help="where the result goes, as JSON, added to what is there")
-    parser.add_argument("--programs", type=Path, default=PROGRAMS, help="where cargo fuzz build left the targets")
-    parser.add_argument("targets", nargs="*", help="which; none: all")
+    parser.add_argument("--seconds", type=float, default=330, help="seconds of CPU per target")
+    parser.add_argument("--patience", type=float, default=20, help="at most this many clock seconds per CPU second")
+    parser.add_argument("--jobs", type=int, default=1, help="targets that run at the same time")
+    parser.add_argument("--out", type=Path, help="JSON file of the result; an existing result is added to")
+    parser.add_argument("--programs", type=Path, default=PROGRAMS, help="the folder of the built targets")
+    parser.add_argument("targets", nargs="*", help="targets to run; default: all")
     arguments = parser.parse_args()
     result = {"targets": {}}
     if arguments.out and arguments.out.exists():

@@ -1,13 +1,12 @@
-"""What meters and traces cost a run: processor time of whole runs, and instructions.
+"""Measures what meters and traces cost a run: processor time of whole runs, and instructions.
 
     cargo build --release --workspace
     python3 tools/overhead/overhead.py                 # runs in turn, without meters, with them, with a trace too
     python3 tools/overhead/overhead.py --callgrind     # instructions of one short run each; needs valgrind, and minutes
 
-The runs train the embedded world's CLIP on one of its shards, with features from the cache and
-nothing measured: nearly all of their time is the pipeline's. Processor time is that of all threads,
-user and system; a ratio is that of two runs next to each other, so that what else the machine does
-weighs on both alike.
+The runs train the embedded world's CLIP on one of its shards, with cached features and without evals:
+nearly all of their time is the pipeline's. Processor time is the user and system time of all threads. A
+ratio compares two neighbouring runs, so that other load on the machine affects both alike.
 """
 
 import argparse
@@ -25,7 +24,7 @@ MODES = {"without meters": ["--unmetered"], "meters": [], "meters and trace": ["
 
 
 def prepare(pipeline, work, images):
-    """A config without evals in `work`, and the features of its shard, of so many images, in a cache there."""
+    """Writes a config without evals to `work`, with a shard of `images` images and a cache of their features."""
     (work / "assets").symlink_to(ROOT / "assets")
     with tarfile.open(work / "assets/world/train-000.tar") as whole, tarfile.open(work / "some.tar", "w") as some:
         keys = set()
@@ -39,7 +38,7 @@ def prepare(pipeline, work, images):
     run(command(pipeline, "meters", 1), work)
 
 
-# What makes steps small, so that valgrind gets through some: meters and traces then weigh more, not less.
+# Settings that make steps small, so that valgrind gets through some. Meters and traces then weigh more, not less.
 SMALL = [
     "stage.batch.size=16",
     "stage.captions.twins.pairs=1",
@@ -50,13 +49,13 @@ SMALL = [
 
 
 def command(pipeline, mode, epochs, sets=()):
-    # By the step, not by the clock: how many there are must not depend on how fast a run is.
+    # No checkpoints by the clock: their number must not depend on how fast a run is.
     sets = [f"run.epochs={epochs}", "run.name=r", "run.device=cpu", "stage.train.checkpoint_minutes=0", *sets]
     return [pipeline, "run", "--quiet", "--force", *[f"--set={s}" for s in sets], *MODES[mode]]
 
 
 def run(arguments, work, environment=None):
-    """Processor seconds of a program, and what it said."""
+    """Returns the processor seconds of a program and its messages."""
     process = subprocess.Popen(
         list(map(str, arguments)),
         cwd=work,
@@ -74,7 +73,7 @@ def run(arguments, work, environment=None):
 
 
 def interval(values):
-    """The median, and where 95 % of medians of draws from the values lie."""
+    """Returns the median, and the bounds of 95 % of the medians of resampled values."""
     dice = random.Random(1)
     medians = sorted(statistics.median(dice.choices(values, k=len(values))) for _ in range(2000))
     return statistics.median(values), medians[50], medians[1949]
@@ -97,7 +96,7 @@ def processor_time(pipeline, work, rounds, epochs):
 
 
 def instructions(pipeline, work, epochs):
-    # One thread computes: those that wait for others spin, and how long is chance.
+    # Only one thread computes: threads that wait for others spin, for a random time.
     counts = {}
     for mode in [*MODES, "without meters"]:
         valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={work}/callgrind.out"]
@@ -116,7 +115,7 @@ def main():
     parser.add_argument("--pipeline", type=pathlib.Path, default=ROOT / "target/release/pipeline")
     parser.add_argument("--callgrind", action="store_true")
     parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--epochs", type=int, help="of each run; 6, or 1 with --callgrind")
+    parser.add_argument("--epochs", type=int, help="epochs per run; default: 6, or 1 with --callgrind")
     arguments = parser.parse_args()
     pipeline = arguments.pipeline.resolve()
     with tempfile.TemporaryDirectory() as work:

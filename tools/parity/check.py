@@ -2,9 +2,9 @@
 
     python3 tools/parity/check.py FOLDER [--pipeline target/release/pipeline] [--image FILE ...]
 
-Loads FOLDER with every class that should take it, complains about each tensor that is missing or
-left over, and compares features with those of `pipeline embed --raw` on the CPU. Exits with 1 when a
-difference is larger than the bound.
+Loads FOLDER with every class that should be able to read it, reports each tensor that is missing or
+unused, and compares the features with those of `pipeline embed --raw` on the CPU. Exits with 1 if a
+difference exceeds the bound.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import goldens
 BOUND = 1e-4
 # transformers' image processor resizes with torch, not with Pillow as open_clip and we do.
 TORCH_RESIZE_BOUND = 5e-3
-# JPEG decoders interpolate colours differently; a feature moves with its picture.
+# JPEG decoders interpolate colours differently, so features differ too.
 JPEG_BOUND = 5e-2
 
 
@@ -73,12 +73,12 @@ def compare(what: str, theirs: np.ndarray, ours: np.ndarray, bound: float) -> bo
 
 
 def load(cls, folder: Path):
-    """The model, in f32, and whether every tensor found its place."""
+    """Returns the model in f32, and True if all tensors match."""
     model, info = cls.from_pretrained(folder, output_loading_info=True, dtype=torch.float32)
     left = {key: sorted(value) for key, value in info.items() if value}
-    # A tower read out of a larger checkpoint leaves the other one over, and a scale has no tower.
+    # A single tower does not use the tensors of the other tower or the logit scale.
     left.pop("unexpected_keys", None) if cls is not CLIPModel else None
-    print(f"  {cls.__name__}: {'every tensor in its place' if not left else left}")
+    print(f"  {cls.__name__}: {'all tensors match' if not left else left}")
     return model.eval(), not left
 
 
@@ -126,10 +126,10 @@ def hugging_face(folder: Path, features: dict[str, np.ndarray], images: list[str
 
 def of_open_clip(folder: Path, features: dict[str, np.ndarray], images: list[str]) -> bool:
     print("open_clip")
-    # Strict: a tensor that is missing or left over is an error.
+    # open_clip loads strictly: a tensor that is missing or unused is an error.
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
     model.eval()
-    print("  local-dir: every tensor in its place")
+    print("  local-dir: all tensors match")
     good = True
     with torch.no_grad():
         good &= report("texts", model.encode_text(open_clip.get_tokenizer("ViT-B-32")(TEXTS)), features["text"])

@@ -1,8 +1,8 @@
-"""Weights and inputs that two programs make alike, so that only outputs need storing.
+"""Weights and inputs that two programs compute alike, so that only outputs need storing.
 
-Value i of the tensor NAME is SplitMix64 at counter i of a stream whose start is the FNV-1a hash of
-NAME, its upper 24 bits taken as a number in [-1, 1), times a power of two. Every step is exact in
-f32. `crates/clip/tests/common/formula.rs` is the same in Rust.
+Value i of the tensor NAME comes from SplitMix64 at counter i of a stream that starts at the FNV-1a hash
+of NAME: its upper 24 bits, as a number in [-1, 1), times a power of two. Every step is exact in f32.
+`crates/clip/tests/common/formula.rs` is the same in Rust.
 """
 
 import numpy as np
@@ -53,7 +53,7 @@ def exponent(name: str, shape: tuple[int, ...]) -> int:
 
 
 def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A parameter under its Hugging Face name. Scales of layer norms lie about 1."""
+    """A parameter under its Hugging Face name. Scales of layer norms are about 1."""
     if name == "logit_scale":
         return np.full(shape, 2.5, dtype=np.float32)
     values = unit(name, shape) * np.float32(2.0 ** exponent(name, shape))

@@ -1,8 +1,8 @@
-"""Makes every golden of the repository anew: python3 tools/parity/goldens.py [--large]
+"""Makes every golden of the repository again: python3 tools/parity/goldens.py [--large]
 
 Texts, pictures and weights are made here from formulas; the numbers come from the public packages
-in requirements.txt. `--large` makes those of ViT-B/16, L/14 and L/14@336 alone: 428 M weights in f64
-are 3.4 GB.
+in requirements.txt. `--large` makes only those of ViT-B/16, L/14 and L/14@336, because 428 M weights
+in f64 take 3.4 GB.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def towers(name: str, config: CLIPConfig, images: int) -> None:
         "text_embeds": numpy(model.get_text_features(input_ids=ids()).pooler_output),
         "image_embeds": numpy(model.get_image_features(pixel_values=pixels(images, side).double()).pooler_output),
         "logits_per_image": numpy(out.logits_per_image),
-        # Where texts are read, before the projection.
+        # The hidden states at which texts are read, before the projection.
         "text_read": numpy(hidden[torch.arange(len(ends)), ends]),
     }
     save(MODELS / f"{name}.safetensors", unscaled)
@@ -163,7 +163,7 @@ def tiny_config() -> CLIPConfig:
 
 
 def gradients() -> None:
-    """Gradients of sum(text_embeds * cotangent) in every parameter of the text tower, in f64."""
+    """Gradients of sum(text_embeds * cotangent) with respect to every parameter of the text tower, in f64."""
     model = CLIPModel(tiny_config()).eval()
     formula.fill(model)
     model = model.double()
@@ -200,7 +200,7 @@ class Evil:
 
 
 def checkpoints() -> None:
-    """Files as transformers, open_clip and training scripts write them, and what they compute."""
+    """Files as transformers, open_clip and training scripts write them, and the features of the model."""
     folder = MODELS / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     model = open_clip.CLIP(**{**SMALL, "vision_cfg": dict(SMALL["vision_cfg"]), "text_cfg": dict(SMALL["text_cfg"])})
@@ -239,7 +239,7 @@ def checkpoints() -> None:
 
 
 def bare() -> None:
-    """A tower without projection, as transformers 5 names it."""
+    """Towers without projection, with the tensor names of transformers 5."""
     text = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=50,
@@ -278,7 +278,7 @@ def picture(width: int, height: int, channels: int) -> np.ndarray:
 
 
 def preprocess() -> None:
-    """Pictures of awkward sizes and modes, resized to 32, to 24 squashed bilinearly, into 16 x 24 and around 20 x 12."""
+    """Pictures of awkward sizes and modes: resized to 32, squashed bilinearly to 24, into 16 x 24, around 20 x 12."""
     folder = MODELS / "preprocess"
     folder.mkdir(parents=True, exist_ok=True)
     rgb = picture(160, 120, 3)
@@ -303,9 +303,9 @@ def preprocess() -> None:
     ways = {
         "shortest": [transforms.Resize(32, interpolation=cubic), transforms.CenterCrop(32)],
         "squash": [transforms.Resize((24, 24), interpolation=linear), transforms.CenterCrop(24)],
-        # open_clip's own, without the tensor that follows.
+        # open_clip's own steps, without the conversion to a tensor.
         "longest": open_clip.image_transform((16, 24), is_train=False, resize_mode="longest").transforms[:2],
-        # It takes the filter for what is no square from nowhere: bicubic.
+        # For a size that is not square, open_clip ignores the given filter and uses bicubic.
         "around": open_clip.image_transform((20, 12), is_train=False, interpolation="bilinear").transforms[:2],
     }
     out = {}
@@ -314,14 +314,14 @@ def preprocess() -> None:
         image.save(data, format={"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[name.split(".")[1]], **options)
         (folder / name).write_bytes(data.getvalue())
         for way, steps in ways.items():
-            # As open_clip: in the mode of the file, and RGB after that.
+            # As in open_clip: resized in the mode of the file, then made RGB.
             resized = transforms.Compose(steps)(Image.open(folder / name)).convert("RGB")
             out[f"{name}.{way}"] = np.asarray(resized)
     save(folder / "expected.safetensors", out)
 
 
 def loss() -> None:
-    """TNG-CLIP's loss and its gradient in the text features, in f64."""
+    """TNG-CLIP's loss and its gradient with respect to the text features, in f64."""
     out = {}
     for images, dim in [(1, 8), (4, 16), (8, 64), (128, 32)]:
         case = f"b{images}_d{dim}"

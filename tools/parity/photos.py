@@ -1,4 +1,4 @@
-"""Preprocessing of many photos against torchvision's on Pillow, in 255ths of a channel.
+"""Compares the preprocessing of many photos with torchvision's on Pillow, in 255ths of a channel.
 
     cargo build --release --workspace --example pixels
     python3 tools/parity/photos.py ../shared/data/flickr8k/test-000.tar --count 300

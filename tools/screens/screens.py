@@ -4,8 +4,8 @@
     pip install -r tools/screens/requirements.txt      # Perfetto's pages, for the trace
     python3 tools/screens/screens.py
 
-Runs the default pipeline on the embedded world, looks at it through tmux, and
-takes the pictures with headless Chromium (which is steered by Node 20 or newer).
+Runs the default pipeline on the embedded world, captures its terminal through tmux, and takes the
+pictures with headless Chromium (driven by Node 20 or newer).
 """
 
 import argparse
@@ -24,7 +24,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MOST_BYTES = 150_000
-# The sixteen colours of a terminal, as a dark theme has them.
+# The eight colours of a terminal in a dark theme; the bright ones are the same.
 INKS = ["#5a6470", "#e57373", "#58b58f", "#e0a44c", "#79b0ea", "#b48ead", "#56b6c2", "#d8dee4"]
 
 
@@ -38,7 +38,7 @@ def shoot(url, out, width, height, seconds=1, script=None):
 
 
 def terminal_page(text, columns, rows):
-    """Text with SGR sequences as a page that looks like a terminal: a cell a character, whatever the font says."""
+    """Text with SGR sequences as a page that looks like a terminal: one cell per character, whatever the font."""
     lines, style = [], {}
     for line in text.split("\n")[:rows]:
         spans = []

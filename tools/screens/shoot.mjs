@@ -1,8 +1,8 @@
-// One page of Chromium as a PNG. No packages: Node's own WebSocket speaks to it.
+// Saves one page of Chromium as a PNG. It needs no packages: Node's own WebSocket talks to Chromium.
 //
 //   node --experimental-websocket shoot.mjs URL OUT.png WIDTH HEIGHT [SECONDS [SCRIPT.js]]
 //
-// SCRIPT is run in the page after SECONDS, and has two more of them to take effect.
+// SCRIPT runs in the page after SECONDS; the picture is taken two seconds later.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// In Perfetto: a few steps of the first epoch, with the way of one of them selected.
+// In Perfetto: shows a few steps of the first epoch and selects one, so that its arrows appear.
 (async () => {
   while (!app.trace) await new Promise((done) => setTimeout(done, 500));
   const { trace } = app;

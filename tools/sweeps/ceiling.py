@@ -1,4 +1,4 @@
-"""What the image features allow: a judge that reads every question right and sees what the encoder sees.
+"""Measures what the image features allow: a judge reads every question correctly, but sees only what the encoder sees.
 
     just flickr8k-questions
     python3 tools/sweeps/ceiling.py --model ../shared/models/flickr8k-lite0 \\
@@ -6,13 +6,13 @@
     python3 tools/sweeps/ceiling.py --model assets/clip-world \\
         --questions assets/world/questions.jsonl --images 'assets/world/test-{000..001}.tar'
 
-Needs numpy. Each statement of a question is parted into things that it says are there and things that it says
-are not: as a JSON line has them, or, in a CSV, by the templates of `pipeline questions`. How much an image looks like a thing is its similarity to the
-mean feature of four plain phrases. Three judges: `similarities` takes the mean of those to what is affirmed minus
-that of those to what is denied, as a text encoder could that makes one vector of a statement; `set off` does the same
-with each similarity set off against that of all images (mean 0, deviation 1); `log odds` adds log probabilities of a
-logistic curve, which no single vector can. The curve's two numbers are chosen on the questions themselves, so
-its answer is a ceiling and no method.
+Needs numpy. Each statement of a question is split into the things that it affirms and the things that it denies:
+a JSON line lists them; in a CSV the templates of `pipeline questions` find them. How much an image looks like a thing
+is its similarity to the mean feature of four plain phrases. There are three judges. `similarities` takes the mean
+similarity to what is affirmed minus the mean similarity to what is denied, as a text encoder could that makes one
+vector of a statement. `set off` does the same after each similarity is standardised over all images (mean 0,
+deviation 1). `log odds` adds log probabilities of a logistic curve, which no single vector can. The curve's two
+numbers are chosen on the questions themselves, so its answer is a ceiling, not a method.
 """
 
 import argparse
@@ -31,7 +31,7 @@ KINDS = ["positive", "negative", "hybrid"]
 
 
 def patterns():
-    """A regular expression for each template; those with most in them first."""
+    """A regular expression for each template; those with the most things first."""
     found = []
     for line in (ROOT / "crates/questions/templates/questions.txt").read_text().splitlines():
         if not line or line.startswith("#"):
@@ -51,11 +51,11 @@ def parted(statement, known):
         if match := pattern.match(statement):
             things = {name: thing.lower() for name, thing in match.groupdict().items()}
             return [things[n] for n in "AB" if n in things], [things[n] for n in "N" if n in things]
-    raise SystemExit(f"no template makes this: {statement}")
+    raise SystemExit(f"no template matches: {statement}")
 
 
 def asked(path):
-    """Of each question the image's key, the parts of its statements, which is right, and its kind."""
+    """Yields the image's key, the parts of the statements, the right answer and the kind of each question."""
     with path.open() as file:
         if path.suffix == ".jsonl":
             for line in map(json.loads, file):
@@ -124,7 +124,7 @@ def main():
         np.array([look for key, parts, right, _ in questions for look in seen(looks, key, parts[right][which])])
         for which in (0, 1)
     )
-    print(f"{len(questions)} questions; a thing that is there looks more like it than one that is not: "
+    print(f"{len(questions)} questions; an image looks more like a thing that it shows than like one that it does not: "
           f"{100 * np.mean(there[:, None] > absent[None]):.1f} % of pairs\n")
     print("| judge | all | " + " | ".join(KINDS) + " |\n|---|---|---|---|---|")
     line("similarities", score(linear, raw))

@@ -1,10 +1,10 @@
-"""Compares the event files of a run with its results.jsonl, as TensorBoard's own reader sees them.
+"""Compares the event files of a run, read by TensorBoard's own reader, with its results.jsonl.
 
     pip install tensorboard
     python3 tools/tensorboard/check.py runs/NAME
 
-Every measurement of an eval must have its point, with the value that results.jsonl has, and the loss
-of the steps must give the loss of the epochs. Exits with 1 where something is missing or differs.
+Every measurement of an eval must have a point with the value in results.jsonl, and the losses of the
+steps must average to the losses of the epochs. Exits with 1 if something is missing or differs.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-# A point has 32 bits.
+# Points are stored in 32 bits.
 RELATIVE = 1e-6
 
 
@@ -42,9 +42,9 @@ def main() -> None:
         if found is None:
             faults.append(f"{tag} at step {result['step']} has no point")
         elif abs(found - result["value"]) > RELATIVE * max(1.0, abs(result["value"])):
-            faults.append(f"{tag} at step {result['step']} is {found}, and {result['value']} in results.jsonl")
+            faults.append(f"{tag} at step {result['step']} is {found}, but {result['value']} in results.jsonl")
 
-    # A point of later steps is a mean of several, so epochs are compared where each step has one.
+    # Later points are means of several steps, so only epochs with one point per step are compared.
     means = defaultdict(list)
     ends = sorted(epochs)
     for step, loss in points.get("train/loss", {}).items():
@@ -56,8 +56,8 @@ def main() -> None:
             whole += 1
             mean = sum(means[end]) / len(means[end])
             if abs(mean - epochs[end]) > 1e-5 * max(1.0, abs(mean)):
-                faults.append(f"the losses of steps {begin + 1} to {end} give {mean}, and results.jsonl has {epochs[end]}")
-    print(f"{len(results)} measurements of results.jsonl, {whole} epochs by their steps: {len(faults)} differ")
+                faults.append(f"the losses of steps {begin + 1} to {end} give {mean}; results.jsonl has {epochs[end]}")
+    print(f"{len(results)} measurements of results.jsonl, {whole} epochs compared by their steps: {len(faults)} differ")
     for fault in faults[:20]:
         print(f"  {fault}")
     sys.exit(1 if faults or not results or not whole else 0)

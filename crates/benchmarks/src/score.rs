@@ -51,7 +51,7 @@ impl Series {
         self.values.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no item.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }

@@ -1,6 +1,6 @@
-//! What CLIP's preprocessing makes of pictures, for `tools/parity/photos.py` to compare.
+//! The pixels that CLIP's preprocessing makes of pictures, which `tools/parity/photos.py` compares.
 //!
-//! Reads paths, one a line, and writes the pixels of each, 224 x 224 x 3 bytes, one after the other.
+//! Reads paths, one per line, and writes the pixels of each, 224 x 224 x 3 bytes, one after the other.
 //!
 //! `cargo run --release -p clip --example pixels < paths > pixels`
 #![allow(clippy::unwrap_used)]

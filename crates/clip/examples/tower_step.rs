@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p clip --example tower_step -- [device] [padded|packed|tree] [texts] [longest] [shortest] [small]`
 //!
-//! GFLOP/s count the linear layers on real tokens, so what is spent on filling shows as a lower rate.
+//! GFLOP/s count the linear layers on real tokens, so time spent on padding shows as a lower rate.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Instant;

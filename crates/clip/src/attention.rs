@@ -11,13 +11,13 @@ use crate::fused::{self, Plan, Span};
 /// One sequence among the rows of a `[rows, width]` tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sequence {
-    /// Its rows in the order of positions. Sequences may have rows in common, from the first one on.
+    /// Its rows, in the order of positions. Sequences may share the rows of a common beginning.
     pub(crate) path: Vec<Range<usize>>,
-    /// The last `own` rows of the path are of no earlier sequence: earlier in the order of rows.
+    /// The last `own` rows of the path belong to no earlier sequence (earlier in the order of rows).
     pub(crate) own: usize,
-    /// Positions that count; filling may follow them.
+    /// Number of positions that count; padding may follow them.
     pub(crate) len: usize,
-    /// The row at which it is read in the end.
+    /// The row whose last hidden state stands for the whole sequence.
     pub(crate) read: usize,
 }
 
@@ -25,17 +25,17 @@ pub(crate) struct Sequence {
 pub(crate) struct Sequences {
     sequences: Vec<Sequence>,
     heads: usize,
-    /// The rows at which the sequences are read.
+    /// The row that is read of each sequence.
     read: Arc<[u32]>,
     form: Form,
 }
 
-/// What the block kernel needs: who sees whom, and the rows that are read, if not all.
+/// What the block kernel needs: which rows see which, and the rows that are read, if not all.
 pub(crate) type Planned = (Arc<Plan>, Option<Arc<[u32]>>);
 
 /// How attention is computed.
 enum Form {
-    /// By kernels that take sequences as they are: for all rows, and for those that are read.
+    /// By kernels for sequences of any lengths: a plan for all rows, and one for the rows that are read.
     Kernels { all: Arc<Plan>, read: Arc<Plan> },
     /// Composed of burn's operations.
     Composed(Box<Block>),
@@ -46,14 +46,14 @@ struct Block {
     read: Tensor<1, Int>,
     /// Added to the scores of all positions, `[1, 1, longest, longest]`.
     mask: Option<Tensor<4>>,
-    /// Added to the scores of the row that is read, `[sequences, 1, 1, longest]`.
+    /// Added to the scores of the rows that are read, `[sequences, 1, 1, longest]`.
     read_mask: Option<Tensor<4>>,
     /// A row for each position of the block, and a position for each row. Absent when the rows
     /// are a block already.
     moves: Option<(Tensor<1, Int>, Tensor<1, Int>)>,
 }
 
-/// Far below any score, and finite: infinity would make NaN of a row of nothing else.
+/// Far below any score, but finite: a row of nothing but minus infinity would become NaN.
 const HIDDEN: f32 = -1e30;
 
 impl Sequence {
@@ -68,7 +68,7 @@ impl Sequence {
 }
 
 impl Sequences {
-    /// Texts: each token sees those up to itself.
+    /// Texts: each token sees itself and the tokens before it.
     pub(crate) fn causal(sequences: Vec<Sequence>, heads: usize, device: &Device) -> Self {
         Self::new(sequences, true, heads, device)
     }
@@ -90,8 +90,8 @@ impl Sequences {
         Self { sequences, heads, read, form }
     }
 
-    /// The plan of the block kernel for all rows, and with `read` for those that are read, whose
-    /// numbers come with it; absent where a block is composed.
+    /// The block kernel's plan for all rows, or with `read` for the rows that are read, together with their
+    /// numbers. None if attention is composed.
     pub(crate) fn plan(&self, read: bool) -> Option<Planned> {
         match &self.form {
             Form::Kernels { all, .. } if !read => Some((all.clone(), None)),
@@ -100,7 +100,7 @@ impl Sequences {
         }
     }
 
-    /// The rows at which the sequences are read, `[sequences, width]`.
+    /// The row that is read of each sequence, `[sequences, width]`.
     pub(crate) fn read(&self, x: Tensor<2>) -> Tensor<2> {
         let rows = match &self.form {
             Form::Composed(block) => block.read.clone(),
@@ -109,7 +109,7 @@ impl Sequences {
         x.select(0, rows)
     }
 
-    /// Multi-head attention of all rows: `[rows, width]` each, heads side by side. Composed.
+    /// Composed multi-head attention of all rows: `[rows, width]` each, heads side by side.
     pub(crate) fn attend(&self, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
         self.composed(|block| {
             let [query, key, value] = [query, key, value].map(|x| self.split(block.pack(x)));
@@ -117,7 +117,7 @@ impl Sequences {
         })
     }
 
-    /// The same for the rows that are read alone: `query` is `[sequences, width]`.
+    /// The same for only the rows that are read: `query` is `[sequences, width]`.
     pub(crate) fn attend_read(&self, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
         self.composed(|block| {
             let [key, value] = [key, value].map(|x| self.split(block.pack(x)));
@@ -145,7 +145,7 @@ impl Sequences {
     }
 }
 
-/// What the kernels do for all rows, and for the rows that are read.
+/// The kernels' plans for all rows and for the rows that are read.
 fn plans(sequences: &[Sequence], causal: bool, heads: usize) -> [Plan; 2] {
     let count = sequences.iter().map(|sequence| sequence.own).sum();
     let mut owners: Vec<&Sequence> = sequences.iter().filter(|sequence| sequence.own > 0).collect();
@@ -178,11 +178,11 @@ impl Block {
             let hide = |i: usize| i % longest >= sequences[i / longest].len;
             additive(count * longest, hide, [count, 1, 1, longest], device)
         });
-        // Filling repeats a sequence's last row. It is never seen, so its gradient is 0.
+        // Padding repeats a sequence's last row. It is never seen, so its gradient is 0.
         let row = |i: usize| paths[i / longest][(i % longest).min(paths[i / longest].len() - 1)];
         let rows: Vec<usize> = (0..count * longest).map(row).collect();
         let moves = rows.iter().enumerate().any(|(i, row)| i != *row).then(|| {
-            // A row that sequences share is computed in each; any of them will do.
+            // A row that sequences share is computed in each of them, with the same result: any of them will do.
             let mut positions = vec![0; sequences.iter().map(|sequence| sequence.own).sum()];
             for (n, path) in paths.iter().enumerate() {
                 for (i, row) in path.iter().enumerate() {

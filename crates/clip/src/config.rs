@@ -1,7 +1,7 @@
 //! `config.json` of Hugging Face CLIP checkpoints.
 //!
 //! Keys that are absent take the defaults of transformers' `CLIPTextConfig` and
-//! `CLIPVisionConfig`, because `save_pretrained` may leave defaults out.
+//! `CLIPVisionConfig`, because `save_pretrained` may omit defaults.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub struct TextConfig {
     pub vocab_size: usize,
     /// Width W of the tower.
     pub hidden_size: usize,
-    /// Width of the MLP's middle.
+    /// Width of the MLP's hidden layer.
     pub intermediate_size: usize,
     /// Width D of the space shared with the images.
     pub projection_dim: usize,
@@ -43,10 +43,10 @@ pub struct TextConfig {
     pub hidden_act: Activation,
     /// Added to the variance in layer norms.
     pub layer_norm_eps: f64,
-    /// Id of the end-of-text token, at whose first occurrence a text is read.
-    /// 2 is the value that old configs carry by mistake; it means "the largest id".
+    /// Id of the end-of-text token; a text is read at its first occurrence. Old configs have 2 here by
+    /// mistake, which means "the largest id".
     pub eos_token_id: u32,
-    /// Whether the tower ends in a projection. Without one (`CLIPTextModel`) its features are the
+    /// True if the tower ends in a projection. Without one (`CLIPTextModel`) its features are the
     /// normed hidden states, and `projection_dim` is `hidden_size`.
     #[serde(skip)]
     pub projected: bool,
@@ -76,7 +76,7 @@ impl Default for TextConfig {
 pub struct VisionConfig {
     /// Width W of the tower.
     pub hidden_size: usize,
-    /// Width of the MLP's middle.
+    /// Width of the MLP's hidden layer.
     pub intermediate_size: usize,
     /// Width D of the space shared with the texts.
     pub projection_dim: usize,
@@ -94,7 +94,7 @@ pub struct VisionConfig {
     pub hidden_act: Activation,
     /// Added to the variance in layer norms.
     pub layer_norm_eps: f64,
-    /// Whether the tower ends in a projection. Without one (`CLIPVisionModel`) its features are
+    /// True if the tower ends in a projection. Without one (`CLIPVisionModel`) its features are
     /// the normed hidden states, and `projection_dim` is `hidden_size`.
     #[serde(skip)]
     pub projected: bool,
@@ -148,10 +148,10 @@ impl TextConfig {
             ("projection_dim", self.projection_dim),
             ("max_position_embeddings", self.max_position_embeddings),
         ])?;
-        // The default stands in a config that says nothing of it, beside any vocabulary.
+        // A config without this key gets the default, which need not fit its vocabulary.
         let said = self.eos_token_id != Self::default().eos_token_id;
         if said && self.eos_token_id as usize >= self.vocab_size {
-            return Err(format!("eos_token_id {} is no token of vocab_size {}", self.eos_token_id, self.vocab_size));
+            return Err(format!("eos_token_id {} is not below vocab_size {}", self.eos_token_id, self.vocab_size));
         }
         layers_and_heads(self.num_hidden_layers, self.hidden_size, self.num_attention_heads)
     }
@@ -231,7 +231,7 @@ fn layers_and_heads(layers: usize, width: usize, heads: usize) -> Result<(), Str
     Ok(())
 }
 
-/// Keeps products of two sizes, and the memory they ask for, within reason.
+/// Bounds each size, so that products of two sizes, and the memory for them, stay within reason.
 fn in_range(fields: &[(&str, usize)]) -> Result<(), String> {
     match fields.iter().find(|(_, value)| !(1..=1 << 20).contains(value)) {
         Some((key, value)) => Err(format!("{key} is {value}; it must be in 1..={}", 1 << 20)),
@@ -242,9 +242,9 @@ fn in_range(fields: &[(&str, usize)]) -> Result<(), String> {
 /// The towers that a checkpoint holds.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct ClipConfig {
-    /// The text tower, if it is there.
+    /// The text tower, if the checkpoint has one.
     pub text: Option<TextConfig>,
-    /// The image tower, if it is there.
+    /// The image tower, if the checkpoint has one.
     pub vision: Option<VisionConfig>,
 }
 
@@ -259,7 +259,7 @@ impl ClipConfig {
     /// `CLIPTextModel`, `CLIPVisionModel` or one of these `WithProjection` (flat).
     ///
     /// # Errors
-    /// [`Error::Config`], naming the key.
+    /// [`Error::Config`] if the text is not such a config or a value cannot be used, naming the key.
     pub fn parse(path: &Path, json: &str) -> Result<Self, Error> {
         let fail = |message: String| Error::Config { path: path.to_owned(), message };
         let root: Value = serde_json::from_str(json).map_err(|e| fail(e.to_string()))?;
@@ -286,7 +286,7 @@ impl ClipConfig {
             other => {
                 let found = if other.is_empty() { "missing".to_owned() } else { format!("{other:?}") };
                 return Err(fail(format!(
-                    "model_type is {found}; known are \"clip\", \"clip_text_model\" and \
+                    "model_type is {found}; use \"clip\", \"clip_text_model\" or \
                      \"clip_vision_model\""
                 )));
             }
@@ -295,8 +295,8 @@ impl ClipConfig {
         Ok(config)
     }
 
-    /// Settles whether towers that were saved alone end in a projection: when the config names a
-    /// class that does, or the weights have one.
+    /// Decides whether a tower that was saved alone ends in a projection: it does if the config names a
+    /// class that has one, or if the weights hold one.
     pub(crate) fn settle_projections(&mut self, has: impl Fn(&str) -> bool) {
         if let Some(text) = &mut self.text {
             text.projected |= has(TEXT_PROJECTION);
@@ -308,7 +308,7 @@ impl ClipConfig {
         }
     }
 
-    /// Whether the sizes go together.
+    /// Checks that the sizes fit together.
     pub(crate) fn check(&self) -> Result<(), String> {
         if let Some(text) = &self.text {
             text.check().map_err(|message| format!("text tower: {message}"))?;
@@ -352,14 +352,14 @@ impl ClipConfig {
     }
 }
 
-/// Whether the config names a class that has a projection.
+/// True if the config names a class that has a projection.
 fn names_projection(root: &Value) -> bool {
     let names = root["architectures"].as_array().into_iter().flatten();
     names.filter_map(Value::as_str).any(|name| name.ends_with("WithProjection"))
 }
 
-/// A nested config. `text_config_dict` and `vision_config_dict` are an older spelling
-/// that wins where it is given, as it does in transformers.
+/// Reads a nested config. `text_config_dict` and `vision_config_dict` are older spellings that win
+/// where they are given, as in transformers.
 fn nested<T: for<'de> Deserialize<'de> + Default>(root: &Value, key: &str) -> Result<T, String> {
     let old = format!("{key}_dict");
     for key in [old.as_str(), key] {

@@ -10,18 +10,18 @@ use crate::Error;
 /// A device that is ready to compute.
 #[derive(Debug, Clone)]
 pub struct Picked {
-    /// For burn.
+    /// The device, for burn.
     pub device: Device,
-    /// What it is.
+    /// What the device is.
     pub place: Place,
-    /// For people: logs, reports, the model card.
+    /// A description for people: logs, reports, the model card.
     pub description: String,
 }
 
-/// Where a name of `run.device` leads on this machine.
+/// What a name of `run.device` stands for on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// The CPU, by burn's flex backend.
+    /// The CPU, through burn's flex backend.
     Cpu,
     /// An adapter of the graphics API, hardware or software.
     Wgpu {
@@ -38,8 +38,8 @@ pub enum Place {
 }
 
 impl Place {
-    /// A text that is the same for all devices that compute the same bits. It is part of the key of
-    /// cached features: do not change its form.
+    /// Returns the same text for all devices that compute the same bits. It is part of the key of cached
+    /// features: do not change its form.
     pub fn key(&self) -> String {
         match self {
             Self::Cpu => "cpu".to_owned(),
@@ -57,7 +57,7 @@ impl Place {
 /// - `cuda`: only when built with the feature `cuda`.
 ///
 /// # Errors
-/// As [`place`]; an adapter that cannot be opened.
+/// As [`place`], and if an adapter cannot be opened.
 pub fn pick(name: &str) -> Result<Picked, Error> {
     let place = place(name)?;
     let description = match place {
@@ -78,7 +78,7 @@ pub fn pick(name: &str) -> Result<Picked, Error> {
 /// What [`pick`] would open. Looks for adapters, but opens none.
 ///
 /// # Errors
-/// [`Error::Device`] for an unknown name, a machine without an adapter, a build without CUDA.
+/// [`Error::Device`] for an unknown name, a machine without an adapter, or a build without CUDA.
 pub fn place(name: &str) -> Result<Place, Error> {
     match name {
         "auto" => Ok(adapter().filter(|gpu| !gpu.software).map_or(Place::Cpu, Adapter::place)),
@@ -88,14 +88,14 @@ pub fn place(name: &str) -> Result<Place, Error> {
             None => fail(name, "no graphics adapter was found; install a Vulkan driver, or use \"cpu\""),
         },
         "cuda" => Ok(cuda(name)?.1),
-        _ => fail(name, "known are \"auto\", \"cpu\", \"wgpu\" and \"cuda\""),
+        _ => fail(name, "use \"auto\", \"cpu\", \"wgpu\" or \"cuda\""),
     }
 }
 
-/// Whether matrices can be multiplied in f16 on a device that [`pick`] gave.
+/// Checks that a device from [`pick`] can multiply matrices in f16.
 ///
 /// # Errors
-/// [`Error::Device`], with what to do: the CPU, whose kernels only take f32, or an adapter without f16.
+/// [`Error::Device`] for the CPU, whose kernels take f32 only, and for an adapter without f16; it says what to do.
 pub fn half(picked: &Picked) -> Result<(), Error> {
     half_at(&picked.place, &picked.description)?;
     if !picked.device.supports_dtype(DType::F16) {
@@ -124,7 +124,7 @@ fn fail<T>(name: &str, message: &str) -> Result<T, Error> {
 #[cfg(feature = "cuda")]
 fn cuda(name: &str) -> Result<(Device, Place), Error> {
     let Some(device) = Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().next() else {
-        return fail(name, "no CUDA device was found; is the NVIDIA driver installed?");
+        return fail(name, "no CUDA device was found; install the NVIDIA driver, or use \"cpu\"");
     };
     let name = device.identity().map_or_else(|| "CUDA device 0".to_owned(), |id| id.name);
     Ok((device, Place::Cuda { name }))
@@ -147,7 +147,7 @@ struct Adapter {
 /// The best adapter of this machine. Looked for once: instances of the graphics API are not cheap,
 /// and some drivers crash when instances are created again.
 ///
-/// OpenGL is left out: a GPU that no other API reaches is rare.
+/// OpenGL is not tried: a GPU that no other API reaches is rare.
 fn adapter() -> Option<&'static Adapter> {
     static FOUND: OnceLock<Option<Adapter>> = OnceLock::new();
     FOUND.get_or_init(best_adapter).as_ref()
@@ -178,13 +178,13 @@ fn best_adapter() -> Option<Adapter> {
                 wgpu::DeviceType::IntegratedGpu => (1, DeviceKind::IntegratedGpu(number(1))),
                 wgpu::DeviceType::VirtualGpu => (2, DeviceKind::VirtualGpu(number(2))),
                 wgpu::DeviceType::Cpu => (3, DeviceKind::Cpu),
-                // burn has no name for these; a driver that says so little is not worth one.
+                // burn cannot address an adapter of unknown type.
                 wgpu::DeviceType::Other => continue,
             };
             found.push((rank, Adapter { name: info.name, api, api_name, kind, software: rank == 3 }));
         }
     }
-    // Stable: of equals, the first.
+    // The sort is stable: among equals the first adapter wins.
     found.sort_by_key(|(rank, _)| *rank);
     found.into_iter().next().map(|(_, adapter)| adapter)
 }
@@ -200,7 +200,7 @@ impl Adapter {
 fn open_adapter() -> Result<Device, String> {
     static OPENED: OnceLock<Result<Device, String>> = OnceLock::new();
     let open = || {
-        let adapter = adapter().ok_or("the adapter is gone")?;
+        let adapter = adapter().ok_or("the adapter has disappeared")?;
         let options = Device::wgpu_options().device_kind(adapter.kind.clone());
         options.graphics_api(adapter.api).init().map_err(|error| error.to_string())
     };

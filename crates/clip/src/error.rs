@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-/// An error of this crate. Each one names the file, and the tensor where there is one.
+/// An error of this crate. It names the file, and the tensor if one is concerned.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A folder that lacks what makes it a CLIP checkpoint.
+    /// A folder without the files that make it a CLIP checkpoint.
     #[error("{} is not a CLIP checkpoint: {missing} is missing; {hint}", dir.display())]
     NotACheckpoint {
         /// The folder.
@@ -15,10 +15,10 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
-    /// There is nothing where a checkpoint was named.
+    /// The named checkpoint does not exist.
     #[error("{}: No such file or folder; name a checkpoint's folder, its file of weights, or hf:owner/name", path.display())]
     Absent {
-        /// What was named.
+        /// The path that was named.
         path: PathBuf,
     },
     /// A file could not be read or written.
@@ -26,7 +26,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said. Not called `source`: who prints a chain of errors would say it twice.
+        /// The system's error. It is not named `source`: a caller that prints a chain of errors would print it twice.
         error: std::io::Error,
     },
     /// A `config.json`, or an index of shards, that cannot be used.
@@ -37,7 +37,7 @@ pub enum Error {
         /// What is wrong, and where.
         message: String,
     },
-    /// A safetensors file whose header or length does not hold up.
+    /// A safetensors file that is cut short or has an invalid header.
     #[error("{} is not a whole safetensors file: {message}; fetch it again", path.display())]
     Safetensors {
         /// The file.
@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// A PyTorch file that is damaged, or holds more than tensors.
     #[error(
-        "{} is not a PyTorch state dict that can be read: {message}; fetch it again, or save it anew as safetensors",
+        "{} is not a PyTorch state dict that can be read: {message}; fetch it again, or save it as safetensors",
         path.display()
     )]
     PyTorch {
@@ -56,9 +56,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// A tensor that the config calls for is not in the checkpoint.
+    /// The checkpoint lacks a tensor that the config requires.
     #[error(
-        "{}: tensor {name} is missing; {} asks for it with shape {expected:?}",
+        "{}: tensor {name} is missing; {} requires it with shape {expected:?}",
         path.display(), config.display()
     )]
     MissingTensor {
@@ -66,15 +66,15 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The config that asks for it.
+        /// The config that requires it.
         config: PathBuf,
-        /// The shape that it should have.
+        /// The shape that the config requires.
         expected: Vec<usize>,
     },
-    /// A tensor is in the checkpoint that the config does not call for.
+    /// The checkpoint has a tensor that the config does not describe.
     #[error(
         "{}: tensor {name} with shape {found:?} is not expected: {} describes a model without it; \
-         the config and the weights are not of one model",
+         the config and the weights belong to different models",
         path.display(), config.display()
     )]
     ExtraTensor {
@@ -82,15 +82,15 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The config that does not ask for it.
+        /// The config that does not describe it.
         config: PathBuf,
-        /// The shape that it has.
+        /// The shape in the file.
         found: Vec<usize>,
     },
-    /// A tensor has another shape than the config says.
+    /// A tensor's shape in the file differs from the one that the config requires.
     #[error(
-        "{}: tensor {name} has shape {found:?}, but {} makes it {expected:?}; \
-         the config and the weights are not of one model",
+        "{}: tensor {name} has shape {found:?}, but {} requires {expected:?}; \
+         the config and the weights belong to different models",
         path.display(), config.display()
     )]
     Shape {
@@ -98,9 +98,9 @@ pub enum Error {
         path: PathBuf,
         /// The tensor.
         name: String,
-        /// The config that says otherwise.
+        /// The config that requires another shape.
         config: PathBuf,
-        /// The shape by the config.
+        /// The shape that the config requires.
         expected: Vec<usize>,
         /// The shape in the file.
         found: Vec<usize>,
@@ -115,7 +115,7 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Token ids that the text tower cannot take.
+    /// Token ids that the text tower cannot process.
     #[error("text {index}: {message}")]
     Tokens {
         /// Which text of the call, from 0.
@@ -126,7 +126,7 @@ pub enum Error {
     /// An input of the wrong shape.
     #[error("{0}")]
     Input(String),
-    /// A device that is not there.
+    /// A device that is unknown, missing or unsuitable.
     #[error("device {name:?}: {message}")]
     Device {
         /// The name that was asked for.

@@ -8,7 +8,7 @@ use crate::config::{ClipConfig, TextConfig, VisionConfig};
 /// Draws every tensor of the towers, with the deviations that OpenAI's CLIP starts from
 /// (arXiv 2103.00020, released code): biases 0, norms 1, and a `logit_scale` of `ln(1 / 0.07)`.
 ///
-/// Each value depends on the seed, the tensor's name and its place only.
+/// Each value depends only on the seed, the tensor's name and the value's place in the tensor.
 pub fn random(config: &ClipConfig, seed: u64) -> Tensors {
     let text = config.text.iter().flat_map(|c: &TextConfig| {
         let (w, n) = (c.hidden_size, c.num_hidden_layers);
@@ -48,7 +48,7 @@ fn start(name: &str, width: usize, layers: usize) -> Start {
     } else if ends("_embedding.weight") {
         Start::Normal(0.02)
     } else if ends("out_proj.weight") || ends("fc2.weight") {
-        // What is added to the residual stream, once or twice a layer.
+        // These outputs are added to the residual stream; each layer has two of them.
         Start::Normal(w.powf(-0.5) * (2.0 * n).powf(-0.5))
     } else if ends("fc1.weight") {
         Start::Normal((2.0 * w).powf(-0.5))
@@ -57,7 +57,7 @@ fn start(name: &str, width: usize, layers: usize) -> Start {
     }
 }
 
-/// Normal deviates by Box and Muller from a keyed stream of bytes.
+/// Normal deviates (Box-Muller) from a keyed stream of bytes.
 fn normal(seed: u64, name: &str, len: usize, deviation: f32) -> Vec<f32> {
     let mut hash = blake3::Hasher::new_derive_key("clip random weights");
     hash.update(&seed.to_le_bytes()).update(name.as_bytes());

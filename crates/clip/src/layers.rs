@@ -1,4 +1,4 @@
-//! What both towers are made of.
+//! The layers that both towers are built of.
 
 use burn::tensor::activation::{gelu, sigmoid};
 use burn::tensor::{FloatDType, Tensor, module};
@@ -23,7 +23,7 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
-    /// The bias, of zeros where the layer has none.
+    /// The bias; zeros if the layer has none.
     fn bias(&self) -> Tensor<1> {
         let zeros = || Tensor::zeros([self.weight.dims()[0]], &self.weight.device().inner());
         self.bias.clone().unwrap_or_else(zeros)
@@ -139,9 +139,9 @@ impl Block {
         self.mlp(x + self.out.forward(mixed))
     }
 
-    /// [`Block::forward`] for the rows that are read alone, `[rows, width]` to
-    /// `[sequences, width]`. In a last block nothing else of the output is used, so all but keys
-    /// and values is computed for those rows only.
+    /// [`Block::forward`] for only the rows that are read, `[rows, width]` to `[sequences, width]`. Nothing
+    /// else of the last block's output is used, so all but keys and values is computed for those rows
+    /// only.
     pub(crate) fn forward_read(&self, x: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
         if let Some(plan) = sequences.plan(true) {
             return self.fused(x, plan);

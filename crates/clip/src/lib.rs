@@ -1,11 +1,11 @@
 //! CLIP in burn: both towers, checkpoints in and out, devices.
 //!
-//! Weights come from Hugging Face or open_clip folders ([`Checkpoint::open`]), towers are plain structs whose
-//! parameters carry the checkpoint's tensor names ([`Params`]), and an export writes the folder
-//! back with nothing but the changed tensors changed ([`Checkpoint::export`]).
+//! Weights come from Hugging Face or open_clip folders ([`Checkpoint::open`]). Towers are plain structs whose
+//! parameters carry the checkpoint's tensor names ([`Params`]). An export writes the folder back, where only the
+//! trained tensors differ ([`Checkpoint::export`]).
 //!
-//! Without the feature `towers` there is no burn in it: checkpoints, preprocessing and tokenizer are left,
-//! which builds in seconds and is what the fuzz targets feed.
+//! Without the feature `towers` the crate does not depend on burn: it holds checkpoints, preprocessing and the
+//! tokenizer, and builds in seconds. The fuzz targets use it that way.
 
 pub mod checkpoint;
 pub mod config;

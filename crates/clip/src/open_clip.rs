@@ -14,11 +14,11 @@ use crate::files;
 /// Where open_clip keeps one of our tensors.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Location {
-    /// Its name there.
+    /// The tensor's name in open_clip.
     pub name: String,
-    /// Which of three equal runs of rows it is, when it shares the tensor with two others.
+    /// Which third of the rows it is, if it shares the tensor with two others.
     pub third: Option<usize>,
-    /// Whether rows and columns are swapped.
+    /// True if rows and columns are swapped.
     pub transposed: bool,
 }
 
@@ -199,24 +199,24 @@ fn vision_config(mut vision: Section, projection_dim: usize, hidden_act: Activat
 /// The `model_cfg` of these towers.
 ///
 /// # Errors
-/// What open_clip cannot say, by the name of the Hugging Face key.
+/// A value that open_clip's config cannot express, by the name of its Hugging Face key.
 pub(crate) fn model_config(text: &TextConfig, vision: &VisionConfig) -> Result<Value, String> {
     if text.projection_dim != vision.projection_dim || !text.projected || !vision.projected {
-        return Err("open_clip's towers end in projections to one width".into());
+        return Err("open_clip requires two towers whose projections have the same width".into());
     }
     if text.hidden_act != vision.hidden_act {
-        return Err("hidden_act differs between the towers, and open_clip has one for both".into());
+        return Err("hidden_act differs between the towers, but open_clip has one for both".into());
     }
     // open_clip reads a text at its largest id.
     if text.eos_token_id != 2 && text.eos_token_id as usize + 1 != text.vocab_size {
         return Err(format!(
-            "eos_token_id is {}, and open_clip reads a text at its largest id, {}",
+            "eos_token_id is {}, but open_clip reads a text at its largest id, {}",
             text.eos_token_id,
             text.vocab_size - 1
         ));
     }
     if vision.num_channels != 3 {
-        return Err(format!("num_channels is {}, and open_clip has 3", vision.num_channels));
+        return Err(format!("num_channels is {}, but open_clip requires 3", vision.num_channels));
     }
     let mut texts = json!({
         "context_length": text.max_position_embeddings, "vocab_size": text.vocab_size, "width": text.hidden_size,
@@ -231,7 +231,7 @@ pub(crate) fn model_config(text: &TextConfig, vision: &VisionConfig) -> Result<V
         (&mut images, vision.hidden_size, vision.intermediate_size, vision.layer_norm_eps),
     ] {
         if middle != 4 * width {
-            // open_clip cuts the product off; half a unit more keeps it from losing one.
+            // open_clip truncates the product; half a unit more keeps the result from being one too small.
             let exact = middle as f64 / width as f64;
             let ratio =
                 if (width as f64 * exact) as usize == middle { exact } else { (middle as f64 + 0.5) / width as f64 };
@@ -265,7 +265,7 @@ impl Section {
         match value {
             Value::Object(keys) => Ok(Self { name, keys }),
             Value::Null => Err(format!("{name} is missing")),
-            _ => Err(format!("{name} is no JSON object")),
+            _ => Err(format!("{name} is not a JSON object")),
         }
     }
 
@@ -288,20 +288,20 @@ impl Section {
         }
     }
 
-    /// Width of the MLP's middle.
+    /// Width of the MLP's hidden layer.
     fn middle(&mut self, width: usize) -> Result<usize, String> {
         match self.take("mlp_ratio") {
             Value::Null => Ok(width.saturating_mul(4)),
             ratio => {
                 let ratio =
                     ratio.as_f64().ok_or_else(|| format!("{}.mlp_ratio is {ratio}, not a number", self.name))?;
-                // Cut off, as open_clip does it.
+                // Truncated, as in open_clip.
                 Ok((width as f64 * ratio) as usize)
             }
         }
     }
 
-    /// What layer norms add to the variance.
+    /// The epsilon of the layer norms, which is added to the variance.
     fn eps(&mut self) -> Result<f64, String> {
         match self.take("norm_kwargs") {
             Value::Null => Ok(1e-5),
@@ -365,7 +365,7 @@ mod tests {
         }
         for whole in ["8", "[]", "\"model_cfg\""] {
             let message = parse(Path::new("c"), whole).unwrap_err().to_string();
-            assert!(message.contains("the file is no JSON object"), "{message}");
+            assert!(message.contains("the file is not a JSON object"), "{message}");
         }
     }
 

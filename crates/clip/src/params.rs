@@ -1,4 +1,4 @@
-//! Parameters by name, so that an optimizer of any make can walk them.
+//! Parameters by name, so that any optimizer can walk them.
 
 use std::collections::BTreeMap;
 
@@ -7,16 +7,16 @@ use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use crate::checkpoint::{Checkpoint, Tensors};
 use crate::error::Error;
 
-/// Replaces tensors one by one. Implement it on an optimizer step, a gradient reader, a copier.
+/// Replaces tensors one by one. An optimizer step, a gradient reader or a copier implements it.
 pub trait Mapper {
-    /// Gets each parameter under its checkpoint name, in its checkpoint shape, and returns what
-    /// stands there from now on. The shape must stay.
+    /// Takes a parameter with its name and shape in the checkpoint and returns its replacement, which
+    /// must have the same shape.
     fn map<const D: usize>(&mut self, name: &str, tensor: Tensor<D>) -> Tensor<D>;
 }
 
 /// Something with named parameters.
 ///
-/// The walk goes in the order of the forward pass and never changes.
+/// Parameters are always walked in the same order, that of the forward pass.
 pub trait Params: Clone {
     /// Passes each parameter through `mapper` under `prefix` + its own name.
     fn map_params<M: Mapper>(&mut self, prefix: &str, mapper: &mut M);
@@ -46,10 +46,10 @@ pub trait Params: Clone {
         self.mapped(&mut Frozen)
     }
 
-    /// The same parameters, with those that are multiplied by activations ([`in_products`]) as f16.
+    /// The same parameters, with the matrices that multiply activations ([`in_products`]) as f16.
     ///
-    /// Such products are computed in f16 then; norms, softmax, residuals and all that is added
-    /// stay f32. For GPUs: the kernels of the CPU take f32 alone (see [`crate::device::half`]).
+    /// These products are then computed in f16; norms, softmax, residuals and everything that is added
+    /// stay f32. It is for GPUs: the CPU's kernels take f32 only (see [`crate::device::half`]).
     #[must_use]
     fn half(&self) -> Self {
         struct Half;
@@ -90,11 +90,11 @@ pub trait Params: Clone {
         read.0
     }
 
-    /// Replaces the values of all parameters, as when a run is resumed. Whether a parameter is
-    /// trainable stays as it was.
+    /// Replaces the values of all parameters, for instance when a run is resumed. It does not change
+    /// whether a parameter is trainable.
     ///
     /// # Errors
-    /// The first parameter that `tensors` lacks or has in another shape; nothing is replaced then.
+    /// If `tensors` lacks a parameter or has it in another shape; then nothing is replaced.
     fn set_tensors(&mut self, tensors: &Tensors) -> Result<(), Error> {
         for (name, shape) in self.names() {
             match tensors.get(&name) {
@@ -128,8 +128,8 @@ pub trait Params: Clone {
     }
 }
 
-/// Whether the parameter of this name and rank is a matrix that activations are multiplied by: the
-/// weight of a linear layer, or of the patch embedding. The other embeddings are looked up.
+/// True if the parameter of this name and rank is a matrix that multiplies activations: the weight
+/// of a linear layer or of the patch embedding. The other embeddings are looked up.
 pub fn in_products(name: &str, rank: usize) -> bool {
     rank > 1 && (!name.contains("embedding") || name.contains("patch_embedding"))
 }
@@ -146,8 +146,7 @@ pub(crate) enum Source<'a> {
 }
 
 impl Supply<'_> {
-    /// The named tensor. Its shape was checked against the config before; only its rank is
-    /// checked here.
+    /// The named tensor. Only its rank is checked here: its shape was compared with the config before.
     pub(crate) fn tensor<const D: usize>(&self, name: &str) -> Result<Tensor<D>, Error> {
         let (shape, values) = match &self.source {
             Source::Checkpoint(checkpoint) => checkpoint.tensor(name)?,

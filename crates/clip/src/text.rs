@@ -12,17 +12,17 @@ use crate::fused;
 use crate::layers::{Block, LayerNorm, Linear, update};
 use crate::params::{Mapper, Params, Source, Supply};
 
-/// How texts are laid out for the linear layers. All give the same features and gradients, to
-/// rounding.
+/// How the tokens of texts form the rows that the linear layers compute. All layouts give the same
+/// features and gradients, up to rounding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// A block `[texts, longest]`: shorter texts are filled up.
+    /// A block `[texts, longest]`: shorter texts are padded.
     #[default]
     Padded,
-    /// The tokens of all texts end to end, without filling; only attention knows the texts.
+    /// The tokens of all texts end to end, without padding; only attention separates the texts.
     Packed,
-    /// As packed, and what texts have in common from their start on is there once: in a causal
-    /// tower its hidden states are the same in all of them. Gradients are summed.
+    /// As packed, but with what texts share from their start on stored once: in a causal tower its
+    /// hidden states are the same in all of them. Gradients are summed.
     Tree,
 }
 
@@ -34,7 +34,7 @@ pub enum Layout {
 pub struct TokenRows {
     /// The token ids, ascending.
     pub ids: Vec<u32>,
-    /// `[ids, W]`, in their order.
+    /// `[ids, W]`, in the order of `ids`.
     pub rows: Tensor<2>,
 }
 
@@ -46,7 +46,7 @@ pub struct TextTower {
     position_embedding: Tensor<2>,
     blocks: Vec<Block>,
     final_norm: LayerNorm,
-    /// None where the checkpoint has none.
+    /// None if the checkpoint has no projection.
     projection: Option<Linear>,
 }
 
@@ -59,7 +59,7 @@ impl TextTower {
     /// (see [`Params::trainable`]).
     ///
     /// # Errors
-    /// No text tower in the checkpoint; a damaged tensor.
+    /// If the checkpoint has no text tower, or a damaged tensor.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
         let config = checkpoint.text_config()?.clone();
         Self::build(config, &Supply { source: Source::Checkpoint(checkpoint), device })
@@ -68,7 +68,7 @@ impl TextTower {
     /// Builds the tower from tensors on the host, for instance those of [`crate::init::random`].
     ///
     /// # Errors
-    /// A tensor that is missing or of the wrong rank.
+    /// If a tensor is missing or has the wrong rank.
     pub fn from_tensors(config: &TextConfig, tensors: &Tensors, device: &Device) -> Result<Self, Error> {
         Self::build(config.clone(), &Supply { source: Source::Host(tensors), device })
     }
@@ -128,7 +128,7 @@ impl TextTower {
         let texts = Texts::new(&self.config, ids, lens)?;
         let missing = |id: &&u32| tokens.ids.binary_search(id).is_err();
         if let Some(id) = texts.spans.iter().flat_map(|span| span.iter()).find(missing) {
-            return Err(Error::Input(format!("token id {id} is not among the rows that are given")));
+            return Err(Error::Input(format!("token id {id} is not among the given rows")));
         }
         Ok(self.features(&texts, layout, Some(tokens)))
     }
@@ -163,7 +163,7 @@ impl TextTower {
     }
 
     /// Hidden states after the final layer norm, `[texts, longest, W]`, for inspection. Rows
-    /// after a text's end token are filling.
+    /// after a text's end token are padding.
     ///
     /// # Errors
     /// As [`TextTower::forward`].
@@ -264,7 +264,7 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// With `longest`, texts are filled up to it with their end token, which nothing sees.
+    /// With `longest`, texts are padded to that length with their end token, which no other position sees.
     fn end_to_end(&self, longest: Option<usize>) -> (Vec<(u32, u32)>, Vec<Sequence>) {
         let (mut places, mut sequences) = (Vec::new(), Vec::new());
         for &span in &self.spans {
@@ -276,8 +276,8 @@ impl<'a> Texts<'a> {
         (places, sequences)
     }
 
-    /// In the order of their tokens, each text begins with what it has in common with the text
-    /// before it; its own rows are the rest.
+    /// Sorts the texts by their tokens. Each text begins with the rows that it shares with the text before
+    /// it, and adds only the rest.
     fn tree(&self) -> (Vec<(u32, u32)>, Vec<Sequence>) {
         let mut order: Vec<usize> = (0..self.spans.len()).collect();
         order.sort_by_key(|text| self.spans[*text]);
@@ -302,8 +302,8 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Where a text is read. Configs with the legacy id 2 mean the first of the largest id, which is
-/// the end token in CLIP's vocabulary.
+/// The position at which a text is read. In a config with the legacy id 2 it is the first occurrence
+/// of the largest id, which is the end token in CLIP's vocabulary.
 fn end_of_text(text: &[u32], eos: u32) -> Option<usize> {
     let eos = if eos == 2 { *text.iter().max()? } else { eos };
     text.iter().position(|id| *id == eos)

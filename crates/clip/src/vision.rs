@@ -20,7 +20,7 @@ pub struct VisionTower {
     pre_norm: LayerNorm,
     blocks: Vec<Block>,
     post_norm: LayerNorm,
-    /// None where the checkpoint has none.
+    /// None if the checkpoint has no projection.
     projection: Option<Linear>,
 }
 
@@ -33,7 +33,7 @@ impl VisionTower {
     /// (see [`Params::trainable`]).
     ///
     /// # Errors
-    /// No image tower in the checkpoint; a damaged tensor.
+    /// If the checkpoint has no image tower, or a damaged tensor.
     pub fn load(checkpoint: &Checkpoint, device: &Device) -> Result<Self, Error> {
         let config = checkpoint.vision_config()?.clone();
         Self::build(config, &Supply { source: Source::Checkpoint(checkpoint), device })
@@ -42,7 +42,7 @@ impl VisionTower {
     /// Builds the tower from tensors on the host, for instance those of [`crate::init::random`].
     ///
     /// # Errors
-    /// A tensor that is missing or of the wrong rank.
+    /// If a tensor is missing or has the wrong rank.
     pub fn from_tensors(config: &VisionConfig, tensors: &Tensors, device: &Device) -> Result<Self, Error> {
         Self::build(config.clone(), &Supply { source: Source::Host(tensors), device })
     }
@@ -81,7 +81,7 @@ impl VisionTower {
     /// deviation.
     ///
     /// # Errors
-    /// [`Error::Input`] when the pixels have another shape.
+    /// [`Error::Input`] if the pixels have another shape.
     pub fn forward(&self, pixels: Tensor<4>) -> Result<Tensor<2>, Error> {
         let (mut x, sequences) = self.embed(pixels)?;
         let Some((last, blocks)) = self.blocks.split_last() else {

@@ -1,4 +1,4 @@
-//! Loops for the vectors of the processor that runs them.
+//! Loops for the widest vectors of the processor that runs them.
 
 /// Compiles `f` for the widest vectors that this processor has.
 #[inline(always)]

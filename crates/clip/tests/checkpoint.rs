@@ -1,4 +1,4 @@
-//! Checkpoint folders in and out, whole and damaged.
+//! Reading and writing checkpoint folders, whole and damaged.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -31,7 +31,7 @@ fn round_trip(start: &Path, name: &str) {
     let out = dir.path().join("export");
     let checkpoint = Checkpoint::open(start).unwrap();
     let (shape, mut values) = checkpoint.tensor(name).unwrap();
-    // Exact in 16 bits, so that they can be compared after the way through the file.
+    // Values that are exact in 16 bits, so that they can be compared after they were written and read.
     for (i, value) in values.iter_mut().enumerate() {
         *value = (i % 17) as f32 * 0.25 - 1.0;
     }
@@ -80,7 +80,7 @@ fn export_copies_the_folder_but_no_other_weights() {
     assert_eq!(fs::read(out.join("onnx/vision_model.onnx")).unwrap(), b"frozen");
     assert!(out.join("tokenizer.json").is_file() && !out.join("pytorch_model.bin").exists());
 
-    // A second export takes the place of the first, and nothing is left beside it.
+    // A second export replaces the first, and nothing is left beside it.
     fs::write(out.join("stray"), "").unwrap();
     Checkpoint::open(&start).unwrap().export(&out, &Tensors::new()).unwrap();
     assert!(!out.join("stray").exists());
@@ -200,7 +200,7 @@ fn an_open_clip_folder_is_the_same_model() {
         assert_eq!(checkpoint.tensor(name).unwrap(), *tensor, "{name}");
     }
 
-    // Another set of weights, under our names, comes out under theirs.
+    // A second set of weights, given under our names, is written under open_clip's.
     let other = init::random(&small(), 6);
     let exported = checkpoint.export(&out, &other).unwrap();
     assert_eq!(exported.left_out, [PathBuf::from("open_clip_pytorch_model.bin")]);
@@ -245,7 +245,7 @@ fn damaged(damage: impl FnOnce(&Path)) -> String {
     Checkpoint::open(&start).unwrap_err().to_string()
 }
 
-/// Rewrites the weights without, or with other tensors.
+/// Rewrites the weights without some tensors, or with others.
 fn rewrite(dir: &Path, change: impl FnOnce(&mut Tensors)) {
     let mut tensors = init::random(&small(), 5);
     change(&mut tensors);
@@ -290,7 +290,7 @@ fn tensors_that_the_config_does_not_ask_for_are_named() {
     for part in ["model.safetensors: tensor ", name, "[16]", "not expected", "config.json"] {
         assert!(message.contains(part), "{message}");
     }
-    // Buffers of older versions mean nothing.
+    // Buffers that older versions wrote have no meaning.
     let (_dir, start) = created(Precision::F32);
     rewrite(&start, |tensors| add(tensors, "text_model.embeddings.position_ids"));
     Checkpoint::open(&start).unwrap();
@@ -322,7 +322,7 @@ fn a_conversion_of_damaged_weights_leaves_nothing() {
     let refused = |to: &Path, target| Checkpoint::open(&start).unwrap().convert(to, target).unwrap_err().to_string();
     let message = refused(&out, clip::Target::HuggingFace);
     assert!(message.contains(name) && message.contains("value 2 is NaN"), "{message}");
-    // Its end token is not in its vocabulary of 50, and open_clip has no key for one.
+    // The end token is not in the vocabulary of 50, and open_clip's config has no key for it.
     let message = refused(&out, clip::Target::OpenClip);
     assert!(message.contains("config.json: eos_token_id is 49407"), "{message}");
     let message = refused(&start, clip::Target::HuggingFace);
@@ -351,7 +351,7 @@ fn damaged_files_are_refused() {
     assert!(pointer.contains("Git LFS pointer"), "{pointer}");
     let empty = damaged(|dir| fs::write(weights(dir), "").unwrap());
     assert!(empty.contains("not a whole safetensors file"), "{empty}");
-    // Offsets that reach into another tensor.
+    // Offsets that overlap another tensor.
     let overlapping = damaged(|dir| {
         let text = String::from_utf8_lossy(&bytes_of(dir)).into_owned();
         let at = text.find("\"data_offsets\":[0,").unwrap();

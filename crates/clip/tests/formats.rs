@@ -1,4 +1,4 @@
-//! Checkpoints as others write them: PyTorch's files, towers alone, open_clip's layout and back.
+//! Checkpoints as other programs write them: PyTorch's files, single towers, open_clip's layout and back.
 //! `tools/parity/goldens.py` makes the files and the numbers.
 #![allow(clippy::unwrap_used)]
 
@@ -75,7 +75,7 @@ fn an_export_of_a_pickle_is_safetensors_with_the_same_bits() {
         let (before, after) = (checkpoint.tensor(&name_here).unwrap(), again.tensor(&name_here).unwrap());
         if name_here == name { assert_eq!(after.1, new) } else { assert_eq!(before, after, "{name_here}") }
     }
-    // As open_clip names them, without wrapper, and nothing beside.
+    // Under open_clip's names, without a wrapper, and nothing else.
     let bytes = fs::read(out.join("open_clip_model.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     assert!(file.names().iter().all(|name| !name.starts_with("module.") && !name.starts_with("text_model.")));
@@ -105,7 +105,7 @@ fn there_and_back_keeps_every_bit() {
         assert_eq!(open_clip(&first), open_clip(&back));
         assert_eq!((texts(&first), images(&first)), (texts(&hf), images(&hf)));
         assert_eq!((texts(&first), images(&first)), (texts(&back), images(&back)));
-        // What surrounds the weights says the same too.
+        // The files around the weights agree too.
         for other in [place("hf"), place("back")] {
             assert_eq!(Preprocess::open(&start, None).unwrap(), Preprocess::open(&other, None).unwrap());
         }
@@ -130,12 +130,12 @@ fn towers_alone_without_projection_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let message = text.convert(dir.path().join("out"), Target::OpenClip).unwrap_err().to_string();
     assert!(message.contains("one tower alone") && !dir.path().join("out").exists(), "{message}");
-    // The names become those that every version of transformers reads.
+    // The names become those that every version of transformers can read.
     vision.convert(dir.path().join("out"), Target::HuggingFace).unwrap();
     assert_eq!(images(&vision), images(&Checkpoint::open(dir.path().join("out")).unwrap()));
 }
 
-/// Opens one of the files after a change of its bytes.
+/// Opens one of the files after changing its bytes.
 fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
     let (_dir, start) = folder(file);
     let mut bytes = fs::read(start.join(file)).unwrap();
@@ -150,7 +150,7 @@ fn a_pickle_that_would_run_code_is_refused_and_runs_none() {
     assert!(message.contains("evil.pt is not a PyTorch state dict"), "{message}");
     let trace = Path::new("/tmp/pipeline-parity-was-here");
     assert!(!trace.exists());
-    // In an archive as in a bare pickle: one name of a constructor is exchanged for another.
+    // In an archive as in a bare pickle: the name of one constructor is replaced by another.
     let message = damaged("plain.pt", |bytes| {
         let at = bytes.windows(7).position(|window| window == b"_utils\n").unwrap();
         bytes[at..at + 6].copy_from_slice(b"_hacks");
@@ -179,7 +179,7 @@ fn damaged_pickles_are_refused() {
         }
     }
     let message = damaged("plain.pt", |bytes| {
-        // The length of a storage's number of rows: 12 positions become 90.
+        // The byte that holds a storage's number of rows: 12 positions become 90.
         let at = bytes.windows(4).position(|window| window == b"K\x0cK\x08").unwrap();
         bytes[at + 1] = 90;
     });

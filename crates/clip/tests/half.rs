@@ -1,4 +1,4 @@
-//! Towers that multiply in f16 are near those in f32.
+//! Towers that multiply in f16 give nearly the same results as those in f32.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -106,7 +106,7 @@ fn features_and_gradients_are_near_those_in_f32() {
     for ((name, found, dtype), (_, expected, _)) in found.iter().zip(&expected) {
         let rank = if name.ends_with("weight") && !name.contains("norm") { 2 } else { 1 };
         assert_eq!(*dtype == DType::F16, in_products(name, rank), "{name}");
-        // The bias of keys has a gradient of nothing but rounding.
+        // The gradient of the keys' bias is nothing but rounding.
         if !name.ends_with("k_proj.bias") && off(found, expected) > worst.0 {
             worst = (off(found, expected), name);
         }

@@ -29,12 +29,13 @@ fn tower(device: &Device, activation: Activation) -> TextTower {
     TextTower::from_tensors(config.text.as_ref().unwrap(), &tensors, device).unwrap().trainable()
 }
 
-/// Of different lengths; some begin alike, two are the same.
+/// Texts of different lengths; some begin alike, two are the same.
 fn texts() -> (Vec<u32>, Vec<usize>) {
     let lens = vec![4, 12, 2, 20, 7, 7, 12, 9];
     let mut ids = Vec::new();
     for (i, len) in lens.iter().enumerate() {
-        // Text 3 begins as text 1, 5 is 4, 6 parts from 1 and 3 later, 7 from 1, 3 and 6 sooner.
+        // Text 3 begins like text 1 and text 5 equals text 4. Text 6 departs from 1 and 3 later, text 7 from
+        // 1, 3 and 6 earlier.
         let word = |j: usize| match (i, j) {
             (3, ..10) | (6, ..8) | (7, ..3) => 13 + j * 7,
             (5, _) => 4 * 13 + j * 7,
@@ -60,8 +61,8 @@ impl Mapper for Read<'_> {
     }
 }
 
-/// Features, and the gradient of each parameter for a loss in which each feature weighs
-/// differently.
+/// The features, and the gradient of each parameter for a loss in which each feature has a
+/// different weight.
 fn outcome(tower: &TextTower, ids: &[u32], lens: &[usize], layout: Layout) -> Named {
     let features = tower.forward(ids, lens, layout).unwrap();
     let [texts, width] = features.dims();
@@ -128,7 +129,7 @@ fn a_tree_computes_what_is_common_once() {
     let tower = tower(&Device::flex(), Activation::QuickGelu);
     let (ids, lens) = texts();
     let rows = LAYOUTS.map(|layout| tower.rows(&ids, &lens, layout).unwrap());
-    // Common with the text before: 9 of 3 with 1, 7 of 5 with 4, 7 of 6, 2 of 7.
+    // Rows shared with the text before: 9 of 3 with 1, 7 of 5 with 4, 7 of 6, 2 of 7.
     assert_eq!(rows, [20 * 8, 73, 73 - 9 - 7 - 7 - 2]);
 }
 
@@ -182,5 +183,5 @@ fn rows_of_the_token_embedding_stand_for_all_of_it() {
     tokens.ids[0] = 58;
     tokens.ids.sort_unstable();
     let missing = tower.forward_rows(&tokens, &ids, &lens, Layout::Packed).unwrap_err();
-    assert!(missing.to_string().contains("not among the rows"), "{missing}");
+    assert!(missing.to_string().contains("not among the given rows"), "{missing}");
 }

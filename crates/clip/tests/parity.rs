@@ -115,7 +115,7 @@ fn tiny_config() -> (TextConfig, VisionConfig) {
     (text, vision)
 }
 
-/// Weights by formula, outputs of PyTorch in f64. One tower at a time is in memory.
+/// Weights by formula, outputs of PyTorch in f64. Only one tower is in memory at a time.
 fn check_filled(name: &str, (text, vision): (TextConfig, VisionConfig), device: &Device, bound: f32) {
     let golden = Golden::open(data(&format!("{name}.safetensors")));
     let ids = golden.ids();
@@ -159,7 +159,7 @@ fn vit_b_32_matches_pytorch_on_the_cpu() {
     check_filled("vit_b_32", Default::default(), &Device::flex(), 1e-4);
 }
 
-/// Shapes of OpenAI's models, as `openai_config` of `tools/parity/goldens.py` has them.
+/// Shapes of OpenAI's models, as in `openai_config` of `tools/parity/goldens.py`.
 fn openai_config(patch: usize, side: usize, width: usize, layers: usize, text: usize) -> (TextConfig, VisionConfig) {
     let texts = TextConfig {
         hidden_size: text,
@@ -204,7 +204,7 @@ struct Gradient<'a> {
     gradients: &'a Gradients,
     golden: &'a Golden,
     used: Vec<u32>,
-    /// Relative to the largest value of the parameter's gradient.
+    /// The largest difference, relative to the largest value of the parameter's gradient, and its parameter.
     worst: (f32, String),
     seen: usize,
 }
@@ -228,7 +228,7 @@ impl Mapper for Gradient<'_> {
             ours
         };
         let scale = expected.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        // A key's bias moves all scores of a query alike and changes nothing: its gradient is zero.
+        // The bias of the keys shifts all scores of a query equally and changes nothing: its gradient is zero.
         let zero = name.ends_with("k_proj.bias");
         assert!(if zero { scale < 1e-6 } else { scale > 1e-3 }, "{name}: {scale}");
         let off = largest_difference(&ours, &expected) / if zero { 1.0 } else { scale };
@@ -278,7 +278,7 @@ fn gradients_of_the_text_tower_match_pytorch_on_wgpu() {
     }
 }
 
-/// Sizes of OpenAI's four models, as their configs say them, and how many weights that makes.
+/// Sizes of OpenAI's four models from their configs, and the number of weights that they imply.
 #[test]
 fn configs_of_the_known_models_give_their_number_of_weights() {
     for (vision, text, heads, projection, weights) in [

@@ -1,4 +1,4 @@
-//! Preprocessing against open_clip's tensors, and against rubbish.
+//! Preprocessing compared with open_clip's tensors, and given broken files.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -28,7 +28,7 @@ fn of_open_clip(preprocess: &Value) -> Result<Preprocess, String> {
     Preprocess::open(dir.path(), None).map_err(|error| error.to_string())
 }
 
-/// Decodes only: a crop of the picture's own size.
+/// Only decodes: a crop of the picture's own size.
 fn as_is(file: &[u8], height: u32, width: u32) -> Vec<u8> {
     let config = json!({"do_resize": false, "crop_size": {"height": height, "width": width}});
     configured(&config).decode(file, &Limits::default()).unwrap().rgb
@@ -57,7 +57,7 @@ fn encode(format: ImageFormat, data: &[u8], width: u32, height: u32, color: Exte
     out.into_inner()
 }
 
-/// Smooth waves with a hard edge, `channels` values a pixel.
+/// Smooth waves with a hard edge, `channels` values per pixel.
 fn waves(width: u32, height: u32, channels: u32) -> Vec<u8> {
     let mut out = Vec::new();
     for y in 0..height {
@@ -73,8 +73,8 @@ fn waves(width: u32, height: u32, channels: u32) -> Vec<u8> {
 }
 
 /// Name, and bounds of the mean and the largest difference in 255ths. JPEG
-/// decoders round differently, most where they interpolate colours at half the
-/// resolution; everything after decoding is Pillow's to the bit.
+/// decoders round differently, most of all where they interpolate colours at half
+/// the resolution; everything after decoding equals Pillow's bit for bit.
 const GOLDENS: [(&str, f64, u8); 9] = [
     ("std_640x480.jpg", 0.3, 4),
     ("tall_97x640.jpg", 0.4, 5),
@@ -130,8 +130,8 @@ fn goldens() {
     assert!(beyond.is_empty(), "beyond their bounds: {beyond:?}");
 }
 
-/// Our own pictures: name, and bounds of the mean and the largest difference in 255ths, for both
-/// ways of resizing. Small outputs of small files, so one pixel of a JPEG weighs more here.
+/// Our own pictures: name, and bounds of the mean and the largest difference in 255ths, for all
+/// ways of resizing. The files and outputs are small, so one pixel of a JPEG weighs more here.
 const OWN: [(&str, f64, u8); 12] = [
     ("photo.jpg", 0.5, 4),
     ("full.jpg", 0.03, 2),
@@ -213,7 +213,7 @@ fn modes_become_rgb_as_in_pillow() {
         assert_eq!(as_is(&file, height, width), expected, "{format:?}");
     }
 
-    // Grey of 16 bits is cut off at 255, colour of 16 bits keeps the upper byte.
+    // 16-bit grey is clipped at 255; 16-bit colour keeps the upper byte.
     let deep: Vec<u16> = (0..count as u16).collect();
     let bytes: Vec<u8> = deep.iter().flat_map(|v| v.to_ne_bytes()).collect();
     let expected: Vec<u8> = deep.iter().flat_map(|v| three((*v).min(255) as u8)).collect();
@@ -238,20 +238,20 @@ fn what_is_transparent_does_not_bleed() {
 
 #[test]
 fn sizes_round_as_in_torchvision() {
-    // A ramp along the long side tells where the crop begins.
+    // A ramp along the long side shows where the crop begins.
     let config = |size: Value, crop: Value| configured(&json!({"size": size, "crop_size": crop}));
     let grey: Vec<u8> = (0..7).flat_map(|_| (0..10).map(|x| x * 20)).collect();
     let file = encode(ImageFormat::Png, &grey, 10, 7, ExtendedColorType::L8);
     let first = |p: &Preprocess| p.decode(&file, &Limits::default()).unwrap().rgb[0];
-    // Crops of the picture itself: (10 - 7) / 2 = 1.5 goes to 2, (10 - 5) / 2 = 2.5 to 2.
+    // Crops of the picture without resizing: (10 - 7) / 2 = 1.5 rounds to 2, (10 - 5) / 2 = 2.5 to 2.
     assert_eq!(first(&config(json!(7), json!(7))), 40);
     assert_eq!(first(&configured(&json!({"do_resize": false, "crop_size": 5}))), 40);
-    // A crop larger than the picture is black around it: 2 columns left, 3 rows above.
+    // A crop larger than the picture is padded with black: 2 columns left, 3 rows above.
     let padded = configured(&json!({"do_resize": false, "crop_size": {"height": 14, "width": 15}}));
     let rgb = padded.decode(&file, &Limits::default()).unwrap().rgb;
     let at = |row: usize, column: usize| rgb[(row * 15 + column) * 3];
     assert_eq!((at(3, 2 + 9), at(2, 2 + 9), at(3 + 6, 2 + 9), at(3 + 7, 2 + 9), at(4, 12)), (180, 0, 180, 0, 0));
-    // Out of proportion, without a crop.
+    // Resized to other proportions, without a crop.
     let squash = configured(&json!({"size": {"height": 4, "width": 6}, "do_center_crop": false}));
     assert_eq!(squash.size(), (4, 6));
     assert_eq!(squash.decode(&file, &Limits::default()).unwrap().rgb.len(), 4 * 6 * 3);
@@ -450,7 +450,7 @@ fn what_one_layout_cannot_say_is_no_guess() {
     assert_eq!(of_open_clip(&json!({"interpolation": "random"})).unwrap(), Preprocess::openai(224));
 }
 
-/// A picture's header alone, with a size that nothing could hold.
+/// Only a picture's header, with a size that no memory could hold.
 fn huge_png(width: u32, height: u32) -> Vec<u8> {
     let mut file = encode(ImageFormat::Png, &[0], 1, 1, ExtendedColorType::L8);
     file[16..20].copy_from_slice(&width.to_be_bytes());
@@ -480,7 +480,7 @@ fn rubbish_is_an_error_and_never_a_panic() {
     assert_eq!(decode(b"hello, this is no picture").unwrap_err(), DecodeError::Unknown);
     assert_eq!(decode(b"GIF89a...........").unwrap_err(), DecodeError::Unsupported(ImageFormat::Gif));
 
-    // Reported by the panic hook otherwise, though caught.
+    // The panic hook would print these panics, though they are caught.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
     let rgb = waves(40, 30, 3);
@@ -492,8 +492,8 @@ fn rubbish_is_an_error_and_never_a_panic() {
     };
     for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Jpeg] {
         let file = encode(format, &rgb, 40, 30, ExtendedColorType::Rgb8);
-        // The shortest beginning that passes for a whole file: all of it, but for
-        // a closing chunk or a byte of padding.
+        // The shortest beginning that is read like the whole file: only a closing
+        // chunk or a byte of padding may be missing.
         let whole = (0..=file.len()).find(|length| decode(&file[..*length]).is_ok());
         spare.push((format, file.len() - whole.unwrap()));
         let (mut read, mut refused) = (0, 0);

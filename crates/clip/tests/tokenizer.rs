@@ -76,7 +76,7 @@ fn checkpoint_and_built_in_vocabulary_are_one() {
         .enumerate()
     {
         assert_eq!(json["model"]["vocab"][format!("{left}{right}")], json!(id + 512));
-        // A whole word that is one token in lower case must come out as it.
+        // A whole word that is one token in lower case must be encoded as that token.
         let word = format!("{left}{right}");
         if let Some(word) = word.strip_suffix("</w>")
             && word.bytes().all(|b| b.is_ascii_lowercase())
@@ -147,7 +147,7 @@ fn what_is_no_clip_vocabulary_is_named() {
     }
 }
 
-/// Texts that must come out alike; each pair is one step of the cleaning.
+/// Texts that must give the same tokens; each pair tests one step of the cleaning.
 #[test]
 fn cleaning() {
     let same = [
@@ -167,7 +167,7 @@ fn cleaning() {
         assert_eq!(tokenizer.encode(text), tokenizer.encode(plain), "{text:?}");
     }
     for text in stays {
-        // A word that was taken for mojibake would lose bytes, so tokens.
+        // A word mistaken for mojibake would lose bytes, and with them tokens.
         let marked = text.replace(|c: char| !c.is_alphanumeric() && c != '°', " ");
         assert!(tokenizer.encode(text).len() >= tokenizer.encode(&marked).len(), "{text:?}");
     }
@@ -197,7 +197,7 @@ fn long_texts_are_cut_and_cheap() {
 #[test]
 fn the_cut_of_a_long_word_changes_nothing() {
     let cut = Tokenizer::clip();
-    // The longer context moves the cut far behind the words below.
+    // The longer context moves the cut far beyond the words below.
     let whole = Tokenizer::clip().with_context(4000);
     let mut state = 1u64;
     for letters in [b"ab".as_slice(), b"the", b"aeinrst", b"abcdefghijklmnopqrstuvwxyz", b"-=", b"!?."] {

@@ -1,8 +1,7 @@
-//! Fetching a checkpoint's files into the hub's cache.
+//! Fetches a checkpoint's files into the hub's cache.
 //!
-//! It uses hf-hub 0.5 with its blocking client (ureq with rustls). Version 1.0 of that crate would
-//! add a second HTTP client, an asynchronous runtime and the hub's chunk store for the same few
-//! files.
+//! It uses hf-hub 0.5 with its blocking client (ureq with rustls). Version 1.0 would add a second HTTP
+//! client, an asynchronous runtime and the hub's chunk store to fetch the same few files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use hf_hub::{Cache, Repo, RepoType};
 use crate::{HubError, Name};
 
 const ENDPOINT: &str = "https://huggingface.co";
-/// How often a download is tried again, from the byte where it broke off.
+/// How many times a download is retried, each time from the byte where it broke off.
 const RETRIES: usize = 3;
 
 /// Small files that are fetched if the repository has them.
@@ -28,7 +27,7 @@ const BESIDE: [&str; 9] = [
     "special_tokens_map.json",
     "added_tokens.json",
 ];
-/// A config and the files that may hold its weights, the best first: the order in which a
+/// A config and the files that may hold its weights, in order of preference: the order in which a
 /// checkpoint folder is read.
 const LAYOUTS: [(&str, &[&str]); 2] = [
     (
@@ -40,16 +39,16 @@ const LAYOUTS: [(&str, &[&str]); 2] = [
 /// The image encoder of a folder whose text tower is CLIP's.
 const ONNX: &str = "vision_model.onnx";
 
-/// A hub and the cache of what was fetched from it.
+/// A hub, and the cache of the files that were fetched from it.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    /// Its address, without a closing slash.
+    /// The hub's address, without a closing slash.
     pub endpoint: String,
     /// The folder that has `models--OWNER--NAME`.
     pub cache: PathBuf,
-    /// For repositories that are not open to everyone.
+    /// The token for repositories that are not open to everyone.
     pub token: Option<String>,
-    /// Never ask the hub.
+    /// True if the hub is never asked.
     pub offline: bool,
 }
 
@@ -57,7 +56,7 @@ impl Hub {
     /// The hub that the environment variables describe.
     ///
     /// # Errors
-    /// When they name no cache and there is no home folder to put one in.
+    /// If they name no cache and there is no home folder to put one in.
     pub fn from_env(name: &Name) -> Result<Self, HubError> {
         let var = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let home = match var("HF_HOME") {
@@ -82,12 +81,12 @@ impl Hub {
         })
     }
 
-    /// The folder of a repository's checkpoint at a revision. Files that are not in the cache yet are
-    /// fetched; for a branch or tag the hub is first asked whether it has moved. If the hub does
-    /// not answer, the last revision that was fetched whole is used, with a warning.
+    /// Returns the folder of a repository's checkpoint at a revision. Fetches the files that are not in
+    /// the cache; for a branch or tag, first asks the hub whether it has moved. If the hub does not
+    /// answer, warns and uses the last revision that was fetched completely.
     ///
     /// # Errors
-    /// [`HubError`].
+    /// [`HubError`] if the hub refuses, a download fails, or the repository has no CLIP checkpoint.
     pub fn fetch(&self, name: &Name) -> Result<PathBuf, HubError> {
         if let Some(folder) = self.settled(name)? {
             return Ok(folder);
@@ -95,30 +94,32 @@ impl Hub {
         let before = self.cached(name);
         match (self.update(name), before) {
             (Err(error @ HubError::Failed { .. }), Some(folder)) => {
-                tracing::warn!("{error}; going on with {}", folder.display());
+                tracing::warn!("{error}; using {}", folder.display());
                 Ok(folder)
             }
             (result, _) => result,
         }
     }
 
-    /// The folder that [`fetch`](Self::fetch) returns without asking the hub; `None` where it asks.
+    /// The folder that [`fetch`](Self::fetch) returns without asking the hub; `None` if it would ask.
     ///
     /// # Errors
-    /// A checkpoint that is not whole in the cache, while the hub must not be asked.
+    /// If the hub must not be asked and the cache has no complete checkpoint.
     pub fn settled(&self, name: &Name) -> Result<Option<PathBuf>, HubError> {
         match self.cached(name) {
             Some(folder) if self.offline || is_commit(&name.revision) => Ok(Some(folder)),
             None if self.offline => {
-                let message =
-                    format!("it is not whole in {}, and HF_HUB_OFFLINE forbids asking the hub", self.cache.display());
+                let message = format!(
+                    "it is not complete in {}, and HF_HUB_OFFLINE forbids asking the hub",
+                    self.cache.display()
+                );
                 Err(HubError::Failed { name: name.to_string(), file: None, message })
             }
             _ => Ok(None),
         }
     }
 
-    /// The folder of the last commit known for this revision, if it is whole.
+    /// The folder of the last commit known for this revision, if it is complete.
     fn cached(&self, name: &Name) -> Option<PathBuf> {
         let repo = self.repo(name, &name.revision);
         let commit = match is_commit(&name.revision) {
@@ -140,7 +141,7 @@ impl Hub {
         Cache::new(self.cache.clone()).repo(self.repo(name, commit)).pointer_path(commit)
     }
 
-    /// Asks which commit the revision is and fetches what is missing of it.
+    /// Asks the hub for the revision's commit and fetches its missing files.
     fn update(&self, name: &Name) -> Result<PathBuf, HubError> {
         let api = ApiBuilder::from_cache(Cache::new(self.cache.clone()))
             .with_endpoint(self.endpoint.clone())
@@ -150,7 +151,7 @@ impl Hub {
             .map_err(|error| self.fault(name, None, error))?;
         let info = api.repo(self.repo(name, &name.revision)).info().map_err(|error| self.fault(name, None, error))?;
         if !is_commit(&info.sha) {
-            let message = format!("{} gave {:?} for a commit", self.endpoint, info.sha);
+            let message = format!("{} answered {:?}, which is not a commit", self.endpoint, info.sha);
             return Err(HubError::Failed { name: name.to_string(), file: None, message });
         }
         let there: BTreeSet<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
@@ -161,7 +162,7 @@ impl Hub {
             }
             return Err(HubError::NoCheckpoint { name: name.to_string(), found: found.join(", ") });
         };
-        // Weights last: a folder that has them has the rest.
+        // Weights last: a folder that has them also has the other files.
         let beside = BESIDE.into_iter().chain([ONNX]).filter(|file| there.contains(file));
         for file in beside.chain([weights]) {
             self.file(&api, name, &info.sha, file)?;
@@ -173,7 +174,7 @@ impl Hub {
         let cache = Cache::new(self.cache.clone());
         let noted = cache.repo(self.repo(name, &name.revision)).create_ref(&info.sha);
         noted.map_err(|error| self.failed(name, None, format!("{}: {error}", self.cache.display())))?;
-        tracing::info!("hf:{name} is {}", folder.display());
+        tracing::info!("hf:{name} is in {}", folder.display());
         Ok(folder)
     }
 
@@ -188,7 +189,7 @@ impl Hub {
                 Ok(_) => return Ok(()),
                 Err(error) if left > 0 && may_pass(&error) => {
                     left -= 1;
-                    tracing::warn!("hf:{name}, {file}: {error}; asking again");
+                    tracing::warn!("hf:{name}, {file}: {error}; trying again");
                 }
                 Err(error) => return Err(self.fault(name, Some(file), error)),
             }
@@ -211,12 +212,12 @@ impl Hub {
                 name: name.to_string(),
                 endpoint: self.endpoint.clone(),
                 status,
-                hint: "there is no such repository or revision; check the name",
+                hint: "no such repository or revision; check the name",
             },
             (_, ApiError::InvalidResume) => self.failed(
                 name,
                 file,
-                format!("a half-fetched file in {} is too long; remove the *.part files there", self.cache.display()),
+                format!("a partly fetched file in {} is too long; remove the *.part files there", self.cache.display()),
             ),
             _ => self.failed(name, file, format!("{} could not be read: {error}", self.endpoint)),
         }
@@ -233,7 +234,7 @@ fn status(error: &ApiError) -> Option<u16> {
     }
 }
 
-/// Whether trying again may help.
+/// True if another try may succeed.
 fn may_pass(error: &ApiError) -> bool {
     match error {
         ApiError::RequestError(_) => status(error).is_none_or(|status| status >= 500 || status == 429),
@@ -246,8 +247,8 @@ fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The file that the weights of a folder are read from, or the index of their shards; `has` tells
-/// which files there are.
+/// The file from which the weights of a folder are read, or the index of their shards; `has` is true
+/// for the files that exist.
 fn weights(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     let layouts = LAYOUTS.iter().filter(|(config, _)| has(config));
     layouts.flat_map(|(_, files)| *files).copied().find(|file| has(file))
@@ -261,7 +262,7 @@ fn shards(path: &Path) -> Result<BTreeSet<String>, String> {
     let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
     let index: serde_json::Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let files = index["weight_map"].as_object().ok_or("it has no weight_map")?.values();
-    // The names become paths.
+    // The names become paths, so they must not lead out of the folder.
     let name = |value: &serde_json::Value| {
         let name = value.as_str().filter(|name| Path::new(name).file_name() == Some(name.as_ref()));
         name.map(str::to_owned).ok_or_else(|| format!("{value} is not the name of a file"))
@@ -269,7 +270,7 @@ fn shards(path: &Path) -> Result<BTreeSet<String>, String> {
     files.map(name).collect()
 }
 
-/// Whether a folder has all that a checkpoint needs.
+/// True if a folder has every file that a checkpoint needs.
 fn whole(folder: &Path) -> bool {
     let has = |file: &str| folder.join(file).is_file();
     weights(has).is_some_and(|file| shards(&folder.join(file)).is_ok_and(|files| files.iter().all(|file| has(file))))

@@ -1,10 +1,10 @@
-//! Turns what `weights` names into a path on this machine: a path stays as it is;
-//! `hf:owner/name[@revision]`, a repository of the Hugging Face hub, is fetched into the hub's own
-//! cache.
+//! Turns the value of `weights` into a path on this machine. A path stays as it is. For
+//! `hf:owner/name[@revision]`, a repository of the Hugging Face hub, the files are fetched into the
+//! hub's own cache.
 //!
-//! The cache is the one that `huggingface_hub` and `transformers` use, so what one of them has
-//! fetched serves the others. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` mean
-//! what they mean there.
+//! `huggingface_hub` and `transformers` use the same cache, so files that one of them has fetched are
+//! there for the others. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT`, `HF_TOKEN` and `HF_HUB_OFFLINE` have the
+//! same meaning as for these libraries.
 
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -22,7 +22,7 @@ pub const SCHEME: &str = "hf:";
 pub struct Name {
     /// `owner/name`.
     pub repository: String,
-    /// A branch, a tag or a commit; `main` where none is given.
+    /// A branch, a tag or a commit; default: `main`.
     pub revision: String,
 }
 
@@ -38,8 +38,8 @@ pub enum HubError {
          build with `--features hub`, or give the path of a downloaded folder"
     )]
     NoFeature(String),
-    /// The hub refused.
-    #[error("hf:{name}: {endpoint} says {status}: {hint}")]
+    /// The hub refused the request.
+    #[error("hf:{name}: {endpoint} answered {status}: {hint}")]
     Refused {
         /// Repository and revision.
         name: String,
@@ -50,7 +50,7 @@ pub enum HubError {
         /// What to do.
         hint: &'static str,
     },
-    /// The hub could not be asked or the download broke off, and the cache does not have it.
+    /// The hub could not be asked or the download broke off, and the cache has no copy.
     #[error("hf:{name}{}: {message}", .file.as_ref().map(|file| format!(", {file}")).unwrap_or_default())]
     Failed {
         /// Repository and revision.
@@ -68,16 +68,16 @@ pub enum HubError {
     NoCheckpoint {
         /// Repository and revision.
         name: String,
-        /// Its files, the first of them.
+        /// The first of its files.
         found: String,
     },
 }
 
 impl Name {
-    /// Reads what follows `hf:`.
+    /// Parses the part after `hf:`.
     ///
     /// # Errors
-    /// [`HubError::Name`]: parts become parts of paths, so they hold letters, digits and `.-_` only.
+    /// [`HubError::Name`] for other characters than letters, digits and `.-_`, since the parts become parts of paths.
     pub fn parse(text: &str) -> Result<Self, HubError> {
         let wrong = || HubError::Name(format!("{SCHEME}{text}"));
         let (repository, revision) = text.split_once('@').unwrap_or((text, "main"));
@@ -102,11 +102,11 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// The path that `weights` names; a relative path is relative to `base`. Fetches what is on the hub,
-/// once per process.
+/// Returns the path that `weights` names; a relative path is relative to `base`. Fetches a checkpoint on
+/// the hub, once per process.
 ///
 /// # Errors
-/// [`HubError`], for a name on the hub only.
+/// [`HubError`], only for a name on the hub.
 pub fn resolve(weights: &Path, base: &Path) -> Result<PathBuf, HubError> {
     match on_hub(weights) {
         None => Ok(base.join(weights)),
@@ -114,11 +114,11 @@ pub fn resolve(weights: &Path, base: &Path) -> Result<PathBuf, HubError> {
     }
 }
 
-/// As [`resolve`], but asks no hub: `None` where the hub would be asked.
+/// As [`resolve`], but never asks the hub: `None` if it would have to.
 ///
 /// # Errors
-/// [`HubError`] where [`resolve`] would fail without asking: a name of the wrong form, a build that
-/// does not fetch, a checkpoint that is not in the cache while `HF_HUB_OFFLINE` is set.
+/// [`HubError`] if [`resolve`] would fail without asking: for a name of the wrong form, a build that
+/// cannot fetch, or a checkpoint missing from the cache while `HF_HUB_OFFLINE` is set.
 pub fn resolve_locally(weights: &Path, base: &Path) -> Result<Option<PathBuf>, HubError> {
     match on_hub(weights) {
         None => Ok(Some(base.join(weights))),
@@ -126,7 +126,7 @@ pub fn resolve_locally(weights: &Path, base: &Path) -> Result<Option<PathBuf>, H
     }
 }
 
-/// What follows `hf:`, if `weights` is on the hub.
+/// The part after `hf:`, if `weights` is on the hub.
 fn on_hub(weights: &Path) -> Option<&str> {
     weights.to_str()?.strip_prefix(SCHEME)
 }
@@ -153,11 +153,11 @@ mod once {
 
     use crate::{Hub, HubError, Name};
 
-    /// What this process has fetched.
+    /// The checkpoints that this process has fetched.
     static FETCHED: Mutex<BTreeMap<Name, PathBuf>> = Mutex::new(BTreeMap::new());
 
     pub fn fetch_once(name: Name) -> Result<PathBuf, HubError> {
-        // Held while fetching: stages that are built at the same time ask for the same weights.
+        // Locked while fetching, because stages that are built at the same time need the same weights.
         let mut fetched = FETCHED.lock();
         if let Some(folder) = fetched.get(&name) {
             return Ok(folder.clone());

@@ -11,7 +11,7 @@ use clip_hub::{Hub, Name};
 use server::{FIRST, SECOND};
 use tempfile::TempDir;
 
-/// The server, and a cache for what is fetched from it.
+/// The server, and a cache for the files that are fetched from it.
 struct Server {
     server: server::Server,
     _cache: TempDir,
@@ -61,7 +61,7 @@ fn a_checkpoint_is_fetched_once() {
     server.asked();
     assert_eq!(server.fetch("me/clip@main").unwrap(), folder);
     assert_eq!(server.asked(), ["/api/models/me/clip/revision/main"]);
-    // A commit never changes, so nobody is asked.
+    // A commit never changes, so the server is not asked.
     assert_eq!(server.fetch(&format!("me/clip@{FIRST}")).unwrap(), folder);
     assert!(server.asked().is_empty());
 }
@@ -96,7 +96,7 @@ fn without_a_network_the_cache_serves() {
     assert_eq!(gone.fetch(&name).unwrap(), folder);
     server.change(|site| site.status = Some(503));
     assert_eq!(server.fetch("me/clip").unwrap(), folder);
-    // What was never fetched is no help.
+    // The cache does not help with a repository that was never fetched.
     let message = gone.fetch(&Name::parse("me/other").unwrap()).unwrap_err().to_string();
     assert!(message.contains("hf:me/other") && message.contains("http://127.0.0.1:1"), "{message}");
 }
@@ -108,7 +108,7 @@ fn what_needs_no_hub_is_settled_without_asking_it() {
     assert_eq!(server.hub.settled(&branch).unwrap(), None);
     let folder = server.fetch("me/clip").unwrap();
     server.asked();
-    // The branch may have moved meanwhile, the commit cannot have changed.
+    // The branch may have moved since, but the commit cannot have changed.
     assert_eq!(server.hub.settled(&branch).unwrap(), None);
     assert_eq!(server.hub.settled(&commit).unwrap(), Some(folder.clone()));
     let offline = Hub { offline: true, ..server.hub.clone() };
@@ -127,7 +127,7 @@ fn a_download_that_breaks_off_goes_on_where_it_was() {
     }
     let server = Server::new(&WHOLE);
     server.change(|site| site.break_off = 100);
-    // Each attempt gets half of what is left: the small files come through, the weights do not.
+    // Each attempt gets half of the rest: the small files arrive, the weights do not.
     let message = server.fetch("me/clip").unwrap_err();
     assert!(message.contains("hf:me/clip, model.safetensors"), "{message}");
 }

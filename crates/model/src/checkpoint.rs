@@ -112,7 +112,7 @@ impl Model {
 pub fn report_device(look: &mut Look<'_>, error: &clip::Error) {
     let reported = look.once(|| Ok(DeviceReported::default()));
     if reported.is_ok_and(|reported| !reported.0.swap(true, Relaxed)) {
-        look.fault("", error.to_string(), "");
+        look.fault_of_run("device", error.to_string(), "");
     }
 }
 

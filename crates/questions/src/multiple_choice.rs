@@ -55,8 +55,8 @@ enum Feature {
 
 /// `each` questions about every image that has something to ask about.
 ///
-/// Each type is asked about equally often. Of several drafts the one is taken after which every thing,
-/// in every role, and every wording is nearest to being true one time in four, so that a
+/// The three types are about equally frequent. Of several drafts the function takes the one after which
+/// every thing, in every role, and every wording is nearest to being true one time in four. So a
 /// statement tells little without its image.
 pub fn questions(known: &Known, each: usize, seed: u64) -> Vec<Question> {
     let mut tally = Tally::new();
@@ -158,16 +158,16 @@ pub fn row(known: &Known, question: &Question) -> McqRow {
     }
 }
 
-/// A statement in words.
+/// The sentence of a statement.
 pub fn say(known: &Known, claim: &Claim) -> String {
     let thing = |at: usize| claim.shown.get(at).map(|&thing| &known.things[thing]);
     let n = claim.missing.map(|thing| &known.things[thing]);
     fill(claim.kind.templates()[claim.wording], Filling { caption: "", a: thing(0), b: thing(1), n })
 }
 
-/// Of the things that true statements deny, the share that the images show all the same, as far as
-/// the agreement of captions tells: for each, how plausible it is, times how often images show it
-/// unnamed per image that names it. 0 if absence is known.
+/// Of the things that true statements deny, the share that the image shows anyway, as far as the
+/// agreement of captions tells. Each thing counts with how plausible it is for the image, times the
+/// number of images that show it unnamed per image whose captions name it. 0 if absence is known.
 pub fn expected_false(known: &Known, questions: &[Question]) -> f64 {
     let denied: Vec<f64> = questions
         .iter()

@@ -1,7 +1,7 @@
-//! The hot pieces alone, with Divan: `cargo bench --profile release --workspace --bench hot [-- FILTER]`.
+//! The hot pieces by themselves, with Divan: `cargo bench --profile release --workspace --bench hot [-- FILTER]`.
 //!
-//! Everything runs on the embedded world and on random weights, so that it can be run anywhere. To
-//! compare with PyTorch, see the program `bench` beside this file.
+//! Everything works on the embedded world and random weights, so that it runs anywhere. The program
+//! `bench` beside this file compares with PyTorch.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../src/samples.rs"]

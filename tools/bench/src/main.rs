@@ -22,21 +22,20 @@ struct Cli {
     command: Option<Part>,
     #[command(flatten)]
     options: Options,
-    /// What is measured; all, if none is named.
+    /// What to measure; default: all except `large`.
     #[arg(long, value_delimiter = ',')]
     only: Vec<What>,
-    /// The interpreter of the PyTorch program; "none": ours alone.
+    /// The interpreter of the PyTorch program; "none": measure only this pipeline.
     #[arg(long, default_value = "python3")]
     python: String,
-    /// A file of results of an earlier run: what is in it is not measured again, what is new is
-    /// added.
+    /// A file of results. The measurements in it are not repeated; new ones are added.
     #[arg(long)]
     results: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum Part {
-    /// One measurement of ours, as a line of JSON.
+    /// Make one measurement of this pipeline and print it as a line of JSON.
     #[command(hide = true)]
     Part {
         what: What,
@@ -45,10 +44,10 @@ enum Part {
     },
 }
 
-/// What both sides are told.
+/// The options of both sides.
 #[derive(Args, Clone, Debug)]
 struct Options {
-    /// Images a batch.
+    /// Images per batch.
     #[arg(long, default_value_t = 128)]
     batch: usize,
     /// Measured steps, after one to warm up.
@@ -57,19 +56,19 @@ struct Options {
     /// Shards of pictures (.jpg) with captions (.txt), in order.
     #[arg(long, value_delimiter = ',', default_value = "assets/world/train-000.tar")]
     shards: Vec<PathBuf>,
-    /// A picture that the decoders are measured on too.
+    /// A picture on which the decoders are also measured.
     #[arg(long)]
     picture: Option<PathBuf>,
-    /// The folder of the random ViT-B/32; made where there is none. 300 MB.
+    /// The folder of the random ViT-B/32, 300 MB; created if it is missing.
     #[arg(long, default_value = ".cache/bench")]
     dir: PathBuf,
-    /// Ours: how texts lie in memory.
+    /// This pipeline only: how texts lie in memory.
     #[arg(long, value_enum, default_value_t = Layout::Tree)]
     layout: Layout,
-    /// Ours: texts that are held for the backward pass at once; 0: all.
+    /// This pipeline only: texts per part of the backward pass; 0: all.
     #[arg(long, default_value_t = 0)]
     chunk: usize,
-    /// Ours: the loss and its texts: "tng" has 3 texts an image, "contrast" 5.
+    /// This pipeline only: the loss and its texts; "tng" has 3 texts per image, "contrast" 5.
     #[arg(long, value_enum, default_value_t = Preset::Tng)]
     preset: Preset,
 }
@@ -92,8 +91,8 @@ enum What {
     Cached,
     /// Whole steps from cached features while captions are made, and with captions made beforehand.
     Generation,
-    /// A step of 4096 images from cached features, in chunks of texts: its time and memory. Only
-    /// where it is named.
+    /// A step of 4096 images from cached features, in chunks of texts: its time and memory. Measured
+    /// only if it is named.
     Large,
 }
 
@@ -115,7 +114,7 @@ enum Preset {
 struct Measured {
     seconds: BTreeMap<String, Vec<f64>>,
     peak_bytes: u64,
-    /// How much work one repetition of a name is, for rates.
+    /// The amount of work in one repetition, by name, for rates.
     #[serde(default)]
     counts: BTreeMap<String, f64>,
 }
@@ -151,7 +150,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// All that was measured, kept in a file if one is named.
+/// All measurements, kept in a file if one is named.
 struct Results {
     path: Option<PathBuf>,
     all: BTreeMap<String, Measured>,

@@ -1,4 +1,4 @@
-//! Our side of each measurement.
+//! This pipeline's side of each measurement.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,14 +26,14 @@ use stage_train::trainer::Trainer;
 use crate::samples::{self, Sample, batch, items};
 use crate::{Layout, Measured, Options, Preset, What};
 
-/// Images among which neighbours are looked for, and how often: the fewer, the shorter and noisier.
+/// Number of images among which neighbours are searched, and of repetitions: a short search is noisier.
 const PAIRS: [(usize, usize); 3] = [(128, 200), (1024, 50), (4096, 10)];
-/// Pictures that the image tower takes at once; the default of the stage `encode`.
+/// Pictures per pass of the image tower; the default of the stage `encode`.
 const CHUNK: usize = 32;
 /// Pictures whose decoding is measured.
 const PICTURES: usize = 64;
 const NEIGHBOURS: usize = 4;
-/// Steps in a row of which captions are made beforehand, or meanwhile.
+/// Number of consecutive steps whose captions are made beforehand, or meanwhile.
 const AHEAD: usize = 3;
 /// Images of the large batch.
 const LARGE: usize = 4096;
@@ -62,7 +62,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Takes the time of `f`, unless this is to warm up.
+    /// Measures the time of `f`, except while warming up.
     fn time<T>(&mut self, name: &str, f: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = f();
@@ -89,7 +89,7 @@ impl Bench {
     }
 }
 
-/// The most memory that this process ever had resident; 0 where the system does not tell.
+/// The peak of this process's resident memory in bytes; 0 if the system does not report it.
 pub fn peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -257,7 +257,8 @@ fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result
                 };
                 let pixels: Vec<Pixels> =
                     bench.time("decode", || batch.par_iter().map(decode).collect::<Result<_, _>>())?;
-                let encode = || pixels.chunks(CHUNK).map(|chunk| Ok(encoder.encode(chunk)?)).collect::<anyhow::Result<Vec<_>>>();
+                let encode =
+                    || pixels.chunks(CHUNK).map(|chunk| Ok(encoder.encode(chunk)?)).collect::<anyhow::Result<Vec<_>>>();
                 let mut features = bench.time("encode", encode)?.concat();
                 for feature in features.chunks_exact_mut(512) {
                     let length = feature.iter().map(|x| x * x).sum::<f32>().sqrt();
@@ -279,8 +280,8 @@ fn steps(bench: &mut Bench, options: &Options, pictures: bool) -> anyhow::Result
     })
 }
 
-/// Steps with a thread that makes the captions of the next one, as the stages do, and steps whose
-/// captions are there: in turn, and both forms on the same batches.
+/// Alternates between steps during which a thread makes the captions of the next step, as the stages do, and
+/// steps whose captions were made beforehand. Both forms train on the same batches.
 fn generation(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let samples = samples::read(&options.shards)?;
     let texts = Texts::new(options)?;
@@ -308,7 +309,7 @@ fn generation(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
         };
         type Form<'a> = (&'a str, &'a mut dyn FnMut(&mut Trainer) -> anyhow::Result<()>);
         let mut forms: [Form; 2] = [("captions beforehand", &mut beforehand), ("captions meanwhile", &mut meanwhile)];
-        // What comes second may find a warmer machine.
+        // The second form may find a warmer machine.
         forms.rotate_left(round % 2);
         for (name, form) in forms {
             let began = Instant::now();

@@ -1,4 +1,4 @@
-//! What both sides work on: a random checkpoint, pictures and captions, a list of nouns.
+//! The input of both sides: a random checkpoint, pictures and captions, a list of nouns.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ pub struct Sample {
     pub captions: Vec<String>,
 }
 
-/// A ViT-B/32 of random weights in `dir`, in f16.
+/// Writes a ViT-B/32 of random weights to `dir`, in f16.
 pub fn checkpoint(dir: &Path) -> anyhow::Result<()> {
     if dir.join("model.safetensors").exists() {
         return Ok(());
@@ -38,7 +38,7 @@ pub fn checkpoint(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The nouns that the reference's plain generator knows: `nouns.json`.
+/// Writes `nouns.json`: the nouns that the reference's simple generator knows.
 pub fn nouns(dir: &Path) -> anyhow::Result<()> {
     let path = dir.join("nouns.json");
     if path.exists() {
@@ -81,12 +81,12 @@ pub fn read(shards: &[PathBuf]) -> anyhow::Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Batch `step`: `count` samples from where the last one ended, round and round.
+/// Batch `step`: the next `count` samples, starting over after the last one.
 pub fn batch(samples: &[Sample], count: usize, step: usize) -> Vec<(usize, &Sample)> {
     (step * count..(step + 1) * count).map(|i| (i, &samples[i % samples.len()])).collect()
 }
 
-/// What travels with a batch; a caption is drawn as the stage `batch` does.
+/// The items of a batch; captions are drawn as in the stage `batch`.
 pub fn items(batch: &[(usize, &Sample)]) -> Arc<[BatchItem]> {
     let item = |(i, sample): &(usize, &Sample)| BatchItem {
         key: sample.key.as_str().into(),
@@ -98,7 +98,7 @@ pub fn items(batch: &[(usize, &Sample)]) -> Arc<[BatchItem]> {
     batch.iter().map(item).collect()
 }
 
-/// Features of no pattern, each of length 1.
+/// Random features, each of length 1.
 pub fn features(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
     let mut rng = Draw::new(seed, "bench").rng();
     let mut values: Vec<f32> = (0..rows * dim).map(|_| rng.random_range(-1.0..1.0f32)).collect();

@@ -1,11 +1,11 @@
-//! Medians and ratios for people.
+//! A table of medians and ratios.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::{Measured, Options};
 
-/// A line of the table: its name, the names of the two measurements, and which of their parts are
+/// A line of the table: its name, the names of the two measurements, and the parts of them that are
 /// added up (all, if none is named).
 type Line = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
@@ -34,7 +34,7 @@ const PEAKS: [Line; 3] = [
     ("peak memory, 4096 images", "ours Large", "", &[]),
 ];
 
-/// The middle of an odd number of values, of an even number the upper one.
+/// The median; for an even number of values the upper of the two in the middle.
 fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
@@ -85,7 +85,7 @@ pub fn table(results: &BTreeMap<String, Measured>, options: &Options) -> String 
             let took = time(alone);
             let _ = writeln!(
                 out,
-                "By itself it takes {took} of one core a step: {share:.2} % of what {cores} cores do in one."
+                "By itself it takes {took} of one core per step: {share:.2} % of the time that {cores} cores have."
             );
         }
     }

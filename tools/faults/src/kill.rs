@@ -12,27 +12,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::world;
 
-/// What a campaign does.
+/// The settings of a campaign.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The program that is killed.
     pub pipeline: PathBuf,
-    /// Where it works; removed by the caller.
+    /// The working folder; the caller deletes it.
     pub folder: PathBuf,
-    /// How many kills must hit.
+    /// Number of kills that must hit a living run.
     pub kills: usize,
-    /// Which moments.
+    /// Seed of the moments.
     pub seed: u64,
     /// Images in the shards.
     pub samples: usize,
-    /// What came of it so far, with other seeds.
+    /// The result so far, of campaigns with other seeds.
     pub onto: Report,
 }
 
-/// What came of a campaign.
+/// The result of a campaign.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// Which moments were drawn.
+    /// Seeds of the moments.
     pub seeds: Vec<u64>,
     /// Seconds.
     pub took_s: f64,
@@ -40,7 +40,7 @@ pub struct Report {
     pub kills: usize,
     /// Runs that were killed, once or more, and resumed to their end.
     pub runs: usize,
-    /// Kills by what the run was at.
+    /// Kills by what the run was doing.
     pub by_moment: BTreeMap<String, usize>,
     /// Runs by settings.
     pub by_settings: BTreeMap<String, usize>,
@@ -48,7 +48,7 @@ pub struct Report {
     pub differences: Vec<String>,
 }
 
-/// Settings of the runs: every one has a way of its own to depend on what was before.
+/// Settings of the runs. Each depends on earlier state in its own way.
 const VARIANTS: [(&str, &[&str]); 4] = [
     ("tng", &[]),
     ("fixed captions", &["stage.captions.mode=fixed"]),
@@ -64,7 +64,7 @@ const VARIANTS: [(&str, &[&str]); 4] = [
     ("no cache", &["stage.encode.cache="]),
 ];
 
-/// What must be the same at the end.
+/// The files that must be the same at the end.
 #[derive(PartialEq)]
 struct End {
     files: BTreeMap<String, Vec<u8>>,
@@ -72,16 +72,16 @@ struct End {
 
 /// When a run is killed.
 enum Moment {
-    /// So long after its start.
+    /// This long after its start.
     After(Duration),
-    /// When a path that ends so appears under the run folder or the cache, and a little later.
+    /// A little after a path with this ending appears under the run folder or the cache.
     Appears(&'static str, Duration),
 }
 
-/// Runs the campaign; `said` hears how it goes.
+/// Runs the campaign and reports its progress to `said`.
 ///
 /// # Errors
-/// When a run cannot be started, fails otherwise than by a kill, or hangs.
+/// If a run cannot be started, fails without being killed, or hangs.
 pub fn campaign(settings: &Settings, said: &mut dyn FnMut(&str)) -> Result<Report> {
     ensure!(
         !settings.onto.seeds.contains(&settings.seed),
@@ -96,7 +96,7 @@ pub fn campaign(settings: &Settings, said: &mut dyn FnMut(&str)) -> Result<Repor
         let started = Instant::now();
         run.finish(&run.start(false, &[])?)?;
         let took = started.elapsed();
-        said(&format!("{name}: {:.1} s when nobody kills it", took.as_secs_f64()));
+        said(&format!("{name}: {:.1} s without a kill", took.as_secs_f64()));
         whole.push((run.end()?, took));
     }
 
@@ -134,7 +134,7 @@ fn verdict(differences: &[String]) -> String {
     if differences.is_empty() { "the same bytes".into() } else { format!("DIFFERS: {}", differences.join(", ")) }
 }
 
-/// Half of the moments are anywhere; the others lie where a run writes.
+/// Half of the moments are random; the others are when a run writes a file.
 fn moment(rng: &mut ChaCha8Rng, took: Duration) -> Moment {
     let little = Duration::from_micros(rng.random_range(0..3000));
     match rng.random_range(0..8u32) {
@@ -146,7 +146,7 @@ fn moment(rng: &mut ChaCha8Rng, took: Duration) -> Moment {
     }
 }
 
-/// Other numbers of threads and other channels, which must not matter.
+/// Other numbers of threads and other capacities, which must not change the result.
 fn widths(rng: &mut ChaCha8Rng) -> Vec<String> {
     vec![
         format!("stage.decode.workers={}", rng.random_range(1..5u32)),
@@ -163,7 +163,7 @@ struct Run<'a> {
     sets: Vec<String>,
 }
 
-/// A run may take this long before it counts as hung.
+/// A run that takes longer counts as hung.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 impl<'a> Run<'a> {
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         if resume {
             command.arg("--resume");
         }
-        // Into a file: a pipe that nobody reads would stop a run that says much.
+        // Into a file: a pipe that nobody reads would block a run with many messages.
         let log = self.settings.folder.join(format!("{}.log", self.name));
         let out = std::fs::File::create(&log)?;
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
         Ok(Process { child: std::cell::RefCell::new(child), log })
     }
 
-    /// Kills a run of it at `moment`; what it was at, or `None` if it was over before.
+    /// Kills the run at `moment`. Returns what it was doing, or `None` if it had ended before.
     fn kill(&self, moment: Moment, more: &[String]) -> Result<Option<&'static str>> {
         let process = self.start(self.exists(), more)?;
         let began = Instant::now();
@@ -253,7 +253,7 @@ impl<'a> Run<'a> {
         found
     }
 
-    /// What the run is at, by what lies there.
+    /// What the run is doing, judged by the files that exist.
     fn at(&self) -> &'static str {
         let paths = self.paths();
         let has = |end: &str| paths.iter().any(|path| path.ends_with(end));
@@ -289,7 +289,7 @@ impl<'a> Run<'a> {
         let newest = newest.context("a finished run has a checkpoint")?;
         read_all(&self.dir().join("checkpoints").join(&newest), &newest, &mut files)?;
         files.insert("results.jsonl".into(), std::fs::read(self.dir().join("results.jsonl"))?);
-        // Two threads write it; the order is not promised.
+        // Two threads write it, so the order of its lines may differ.
         let mut skipped: Vec<String> =
             std::fs::read_to_string(self.dir().join("skipped.jsonl"))?.lines().map(str::to_owned).collect();
         skipped.sort();

@@ -1,7 +1,7 @@
-//! Faults on purpose, and what must not come of them.
+//! Deliberate faults, and checks of what follows from them.
 //!
 //! - [`kill`]: runs killed at random moments end like one that was never killed.
-//! - [`rubbish`]: broken tars, pictures, captions, checkpoints and caches end as a
+//! - [`rubbish`]: broken tars, pictures, captions, checkpoints and caches lead to a
 //!   used sample, a named skip or a clear error.
 //! - [`soak`]: memory does not grow with the number of samples.
 //!

@@ -1,4 +1,4 @@
-//! `faults`: kills runs, feeds them rubbish, and writes down what came of it.
+//! `faults`: kills runs, feeds them broken data, and writes the results.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use faults::{kill, rubbish, soak};
 
-/// Faults on purpose. Run it from the folder of a release build, beside `pipeline`.
+/// Tests `pipeline` with deliberate faults. Run it in the folder of a release build, beside `pipeline`.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// Where the result goes, as JSON; nothing: standard output.
+    /// The file of the result, as JSON; default: standard output.
     #[arg(long, global = true)]
     out: Option<PathBuf>,
     #[command(subcommand)]
@@ -21,25 +21,25 @@ struct Cli {
 enum Command {
     /// Kill runs at random moments and resume them.
     Kill {
-        /// Kills that must hit.
+        /// Number of kills that must hit a living run.
         #[arg(long, default_value_t = 100)]
         kills: usize,
-        /// Which moments.
+        /// Seed of the moments.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Images in the shards.
         #[arg(long, default_value_t = 60)]
         samples: usize,
-        /// A result to add to, of a campaign with another seed: a long one can be run in parts.
+        /// The result of a campaign with another seed, to add to: a long campaign can run in parts.
         #[arg(long)]
         onto: Option<PathBuf>,
     },
     /// Feed broken tars, pictures, captions, checkpoints and caches.
     Rubbish {
-        /// How many cases.
+        /// Number of cases.
         #[arg(long, default_value_t = 10_000)]
         cases: usize,
-        /// Which cases.
+        /// Seed of the cases.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
@@ -48,7 +48,7 @@ enum Command {
         /// Samples in all.
         #[arg(long, default_value_t = 1_000_000)]
         samples: usize,
-        /// Shards that they lie in.
+        /// Number of shards that hold them.
         #[arg(long, default_value_t = 100)]
         shards: usize,
     },
@@ -64,7 +64,8 @@ fn main() -> Result<()> {
             let onto = match onto {
                 Some(path) => {
                     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-                    serde_json::from_str(&text).with_context(|| format!("{} is no result of kills", path.display()))?
+                    serde_json::from_str(&text)
+                        .with_context(|| format!("{} is not a result of `faults kill`", path.display()))?
                 }
                 None => kill::Report::default(),
             };
@@ -73,7 +74,7 @@ fn main() -> Result<()> {
             (serde_json::to_string_pretty(&report)?, report.differences)
         }
         Command::Rubbish { cases, seed } => {
-            // The number of the case that killed this program, if one does, is the last line.
+            // If a case kills this program, its number is the last line.
             let mut before = |case: usize| {
                 let _ = writeln!(std::io::stderr(), "{case}");
             };

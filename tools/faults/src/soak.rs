@@ -1,4 +1,4 @@
-//! A million tiny samples through every stage, and the memory that took.
+//! Runs a million tiny samples through every stage and measures the memory that this takes.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,25 +10,25 @@ use clip::{Checkpoint, ClipConfig, Precision, TextConfig};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use serde::Serialize;
 
-/// What a soak is made of.
+/// The settings of a soak.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The program that is watched.
     pub pipeline: PathBuf,
-    /// Where it works; removed by the caller.
+    /// The working folder; the caller deletes it.
     pub folder: PathBuf,
     /// Samples in all, in one epoch.
     pub samples: usize,
-    /// Shards that they lie in.
+    /// Number of shards that hold them.
     pub shards: usize,
 }
 
-/// What it took.
+/// The result of a soak.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// Samples that went through.
     pub samples: usize,
-    /// Shards that they lay in.
+    /// Number of shards that held them.
     pub shards: usize,
     /// Seconds.
     pub took_s: f64,
@@ -36,17 +36,17 @@ pub struct Report {
     pub resident_mib: Vec<(u64, u64)>,
     /// The most files that were open at once.
     pub open_files: usize,
-    /// MiB a minute, fitted to the second half.
+    /// MiB per minute, fitted to the second half.
     pub growth_mib_per_min: f64,
 }
 
-/// Distinct samples: the shards hold them again and again.
+/// Number of distinct samples; the shards repeat them.
 const DISTINCT: usize = 10_000;
 
-/// Runs the soak; `said` hears how it goes. Needs `/proc`.
+/// Runs the soak and reports its progress to `said`. Needs `/proc`.
 ///
 /// # Errors
-/// When the run fails, or its memory cannot be read.
+/// If the run fails, or its memory cannot be read.
 pub fn soak(settings: &Settings, said: &mut dyn FnMut(&str)) -> Result<Report> {
     make(settings)?;
     let log = settings.folder.join("soak.log");
@@ -90,7 +90,7 @@ pub fn soak(settings: &Settings, said: &mut dyn FnMut(&str)) -> Result<Report> {
     Ok(report)
 }
 
-/// Least squares, MiB a second.
+/// The slope by least squares, in MiB per second.
 fn slope(points: &[(u64, u64)]) -> f64 {
     let n = points.len() as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), p| (x + p.0 as f64 / n, y + p.1 as f64 / n));
@@ -101,7 +101,7 @@ fn slope(points: &[(u64, u64)]) -> f64 {
     if under > 0.0 { over / under } else { 0.0 }
 }
 
-/// Shards, a tiny model and a config without a cache: every sample is decoded and encoded.
+/// Writes shards, a tiny model and a config without a cache: every sample is decoded and encoded.
 #[allow(clippy::too_many_lines)] // Most of it is the text of a config.
 fn make(settings: &Settings) -> Result<()> {
     let Settings { folder, samples, shards, .. } = settings;
@@ -118,7 +118,7 @@ fn make(settings: &Settings) -> Result<()> {
     let mut written: Option<PathBuf> = None;
     for shard in 0..*shards {
         let path = folder.join(format!("s-{shard:04}.tar"));
-        // One content under many names, as far as the file system has links.
+        // Hard links to the first shard, as long as the file system supports them.
         if written.as_ref().is_some_and(|first| std::fs::hard_link(first, &path).is_ok()) {
             continue;
         }

@@ -1,4 +1,4 @@
-//! A small world to break: two shards of drawn scenes and the config of a run of seconds.
+//! A small world to break: two shards of drawn scenes and the config of a run that takes seconds.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub type Member = (String, Vec<u8>);
 /// The members of the first `count` samples of the embedded world.
 ///
 /// # Errors
-/// When the world cannot be read.
+/// If the world cannot be read.
 pub fn samples(count: usize) -> Result<Vec<Member>> {
     let path = root().join("assets/world/train-000.tar");
     let file = std::fs::File::open(&path).with_context(|| path.display().to_string())?;
@@ -47,7 +47,7 @@ pub fn key(name: &str) -> &str {
 /// A plain tar of these members.
 ///
 /// # Errors
-/// A name that no tar can hold.
+/// If a name does not fit into a tar.
 pub fn tar(members: &[Member]) -> Result<Vec<u8>> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, bytes) in members {
@@ -60,10 +60,10 @@ pub fn tar(members: &[Member]) -> Result<Vec<u8>> {
 }
 
 /// Fills `folder` with two shards of `count` samples in all (one of them without a picture),
-/// a third to measure on, and `pipeline.toml`.
+/// a third shard to measure on, and `pipeline.toml`.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// If the folder cannot be written.
 pub fn make(folder: &Path, count: usize) -> Result<()> {
     let mut members = samples(count)?;
     if let Some(at) = members.iter().position(|(name, _)| !name.ends_with(".txt")) {
@@ -123,7 +123,7 @@ log_every = 0
 kind = "retrieval"
 name = "found"
 every = 1
-shards = ["b-000.tar"]
+images = ["b-000.tar"]
 "#,
         weights = root().join("assets/clip-world").display().to_string(),
     );

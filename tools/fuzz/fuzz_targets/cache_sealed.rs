@@ -1,3 +1,3 @@
 #![no_main]
-// A panic of Arrow's reader is caught and costs its entry; one that is not caught ends the fuzzer.
+// A caught panic of Arrow's reader only costs its entry; one that is not caught ends the fuzzer.
 libfuzzer_sys::fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |data: &[u8]| fuzz_targets::cache_sealed(data));

@@ -14,7 +14,7 @@ use scenes::{Area, Dice, Object, Purpose, SIDE, Scene, Split, things};
 /// of captions is small: a few hundred scenes already use all of it.
 const VOCABULARY_SCENES: u64 = 5000;
 
-/// Captions that a batch takes of each scene.
+/// Captions per scene in a batch.
 pub const CAPTIONS: usize = 3;
 
 /// Side of the image tower's patches, in pixels.
@@ -59,22 +59,22 @@ impl Vocabulary {
     }
 }
 
-/// Images, captions, and where the things are.
+/// Images, their captions, and where their things are.
 pub struct Batch {
     /// `[images, 3, SIDE, SIDE]`, normalised.
     pub pixels: Vec<f32>,
     /// Token ids of all captions end to end: first one caption of every image,
     /// then another of every image, [`CAPTIONS`] times.
     pub ids: Vec<u32>,
-    /// Tokens of each caption.
+    /// Number of tokens of each caption.
     pub lens: Vec<usize>,
     /// `[images, 1 + patches, things + 1]`: the share of each thing, in the order
-    /// of [`things`], in what the whole picture and then each patch shows. The
-    /// last is "none of them".
+    /// of [`things`], in the whole picture and then in each patch. The last column
+    /// is "none of them".
     pub names: Vec<f32>,
 }
 
-/// A picture as every user of the shards sees it: drawn, compressed, decoded, normalised.
+/// A picture as every reader of the shards gets it: drawn, compressed, decoded, normalised.
 pub fn pixels(scene: &Scene, preprocess: &Preprocess) -> anyhow::Result<Vec<f32>> {
     let picture =
         preprocess.decode(&scene.jpeg()?, &Limits::default()).with_context(|| format!("scene {}", scene.key()))?;
@@ -143,7 +143,7 @@ fn names(scene: &Scene) -> Vec<f32> {
     names
 }
 
-/// The thing around a point: each fills about the ellipse in its box.
+/// The thing at a point: each fills about the ellipse in its box.
 fn shown_at(scene: &Scene, x: f32, y: f32) -> Option<&Object> {
     let distance = |object: &Object| {
         let Area { w, h, y: top, .. } = object.area;

@@ -1,4 +1,4 @@
-//! The checkpoint folder, as transformers and this project read it.
+//! Writes the checkpoint folder, as transformers and this project read it.
 
 use std::fs;
 use std::path::Path;
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 pub const ROWS: usize = 49408;
 
 /// Tokens below this id keep their random row even if no caption has them, so
-/// that fine-tuning can tell one common word from another. Ids are in order of
-/// frequency. The rows of rarer words that no caption has are zero.
+/// that fine-tuning can tell common words apart. Ids are in order of frequency.
+/// The rows of rarer words that no caption has are zero.
 const COMMON: usize = 8192;
 
-/// Its name.
+/// Name of the token embedding.
 pub const TABLE: &str = "text_model.embeddings.token_embedding.weight";
 
 /// Writes `config.json` and `model.safetensors` (f16) with the full token
@@ -25,7 +25,7 @@ pub const TABLE: &str = "text_model.embeddings.token_embedding.weight";
 /// rows of the full table before training.
 ///
 /// # Errors
-/// I/O, or tensors that do not fit the config.
+/// If a file cannot be read or written, or the tensors do not fit the config.
 pub fn write(
     folder: &Path,
     config: &ClipConfig,
@@ -104,7 +104,7 @@ fn vocabulary(tokenizer: &Value) -> Option<(String, String)> {
     let entries: Vec<_> = tokens.iter().map(|(id, token)| format!("{}: {id}", Value::from(token.as_str()))).collect();
     let mut merges = String::from("#version: 0.2\n");
     for merge in model["merges"].as_array()? {
-        // Older files join the two with a space.
+        // Older files join the two tokens with a space.
         match merge.as_array().map(Vec::as_slice) {
             Some([left, right]) => merges += &format!("{} {}\n", left.as_str()?, right.as_str()?),
             _ => merges += &format!("{}\n", merge.as_str()?),

@@ -1,7 +1,7 @@
-//! Trains the small CLIP of the drawn world, from nothing, and scores it.
+//! Trains the small CLIP of the drawn world from random weights, and scores it.
 //!
-//! The captions that it sees only affirm, so it learns what things are called
-//! and, as CLIP does, nothing about "no".
+//! Its captions only affirm. So it learns what things are called and, like CLIP,
+//! nothing about "no".
 
 mod batches;
 mod folder;
@@ -25,7 +25,7 @@ struct Args {
 enum Command {
     /// Train a CLIP from random weights, each step on new scenes.
     Train(train::Args),
-    /// Print retrieval, which-objects-are-there and four-way accuracy on held-out scenes.
+    /// Print retrieval, presence of objects and four-way accuracy on held-out scenes.
     Score {
         /// A CLIP checkpoint folder.
         #[arg(long)]
@@ -33,10 +33,10 @@ enum Command {
         /// Questions, as `scenes questions` writes them.
         #[arg(long)]
         questions: Option<PathBuf>,
-        /// How many scenes of the test split.
+        /// Number of scenes of the test split.
         #[arg(long, default_value_t = 400)]
         count: u64,
-        /// Seed of the scenes; that of the questions, if any.
+        /// Seed of the scenes; must be that of the questions, if there are any.
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },

@@ -19,7 +19,7 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// The mapper that takes one step down these gradients.
+    /// Returns the mapper that takes one step along these gradients.
     pub fn step<'a>(&'a mut self, gradients: &'a Gradients, rate: f32) -> Step<'a> {
         self.steps += 1;
         Step { optimizer: self, gradients, rate }

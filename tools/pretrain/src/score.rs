@@ -1,4 +1,4 @@
-//! What a checkpoint knows of the drawn world.
+//! Measures what a checkpoint knows of the drawn world.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use crate::batches::pixels;
 
-/// Images or texts encoded at once.
+/// Images or texts encoded in one pass.
 const CHUNK: usize = 100;
 
-/// How the presence of a thing is asked for; the features of all are averaged.
+/// Texts that ask for the presence of a thing; their features are averaged.
 const PROMPTS: [&str; 3] = ["{}", "a picture of {}", "a scene with {}"];
 
 /// Scenes of the test split and their pixels.
@@ -26,7 +26,7 @@ pub struct HeldOut {
 }
 
 impl HeldOut {
-    /// The first `count` of the test split.
+    /// Draws the first `count` scenes of the test split.
     ///
     /// # Errors
     /// If a picture cannot be compressed or decoded.
@@ -51,11 +51,11 @@ pub struct Scorer {
 
 /// Scores that need no questions.
 pub struct Score {
-    /// Share of captions with their image among the five nearest.
+    /// Share of captions whose image is among the five nearest.
     text_to_image: f64,
-    /// Share of images with one of their captions among the five nearest.
+    /// Share of images that have one of their captions among the five nearest.
     image_to_text: f64,
-    /// Mean over the kinds of the area under the ROC curve of "is it there?".
+    /// Area under the ROC curve of "is it there?", averaged over the kinds of things.
     presence: f64,
 }
 
@@ -81,7 +81,7 @@ impl Scorer {
     /// Opens a checkpoint folder.
     ///
     /// # Errors
-    /// A checkpoint without both towers, or a damaged one.
+    /// If the checkpoint is damaged or does not have both towers.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let device = Device::flex();
         let checkpoint = Checkpoint::open(folder)?;
@@ -93,10 +93,10 @@ impl Scorer {
         })
     }
 
-    /// Retrieval among the held-out scenes, and which things each shows.
+    /// Measures retrieval among the held-out scenes, and how well the presence of things is known.
     ///
     /// # Errors
-    /// Pictures of another size than the image tower's.
+    /// If pictures do not have the image tower's size.
     pub fn score(&self, held_out: &HeldOut) -> anyhow::Result<Score> {
         let images = self.images(held_out)?;
         let captions = held_out.scenes.iter().flat_map(|scene| &scene.captions).cloned();
@@ -129,11 +129,11 @@ impl Scorer {
         })
     }
 
-    /// Asks the questions of a file: how many were right, and how many there
-    /// are, of each kind and of all.
+    /// Answers the questions of a file. Returns the number of right answers and of questions, for
+    /// each kind and for all.
     ///
     /// # Errors
-    /// A file that cannot be read, or asks about scenes that were not drawn.
+    /// If the file cannot be read, or asks about scenes that were not drawn.
     pub fn ask(&self, held_out: &HeldOut, path: &Path) -> anyhow::Result<BTreeMap<String, (u32, u32)>> {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let place: BTreeMap<String, usize> = (0..).zip(&held_out.scenes).map(|(i, scene)| (scene.key(), i)).collect();
@@ -196,8 +196,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// The chance that one that is positive scores above one that is not; none
-/// where one of the two groups is empty.
+/// The probability that a positive one scores above a negative one; None if one of the two groups
+/// is empty.
 fn area_under_curve(scores: &[f32], positive: &[bool]) -> Option<f64> {
     let group = |wanted: bool| scores.iter().zip(positive).filter(move |(_, p)| **p == wanted).map(|(score, _)| *score);
     let pairs = group(true).count() * group(false).count();
@@ -222,7 +222,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// The committed checkpoint knows its things, and says "there" to whatever is named.
+    /// The committed checkpoint knows its things, and calls everything that a text names present.
     #[test]
     fn the_small_clip_knows_things_and_not_negation() {
         let assets = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets"));

@@ -1,10 +1,9 @@
-//! Training from random weights, in two parts: the image tower learns to name
-//! what each patch and the whole picture show, then both towers learn together
-//! by contrast (CLIP, arXiv 2103.00020, section 2.3).
+//! Training from random weights, in two parts. First the image tower learns to
+//! name what each patch and the whole picture show. Then both towers learn
+//! together by contrast (CLIP, arXiv 2103.00020, section 2.3).
 //!
-//! The first part stands in for the hundreds of thousands of pairs that
-//! contrast alone would need before it tells things apart, and not just
-//! backgrounds.
+//! The first part replaces the hundreds of thousands of pairs that contrast
+//! alone would need before it distinguishes things and not only backgrounds.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,26 +20,26 @@ use crate::folder;
 use crate::optimizer::AdamW;
 use crate::score::{HeldOut, Scorer};
 
-/// The largest logit scale, as CLIP's.
+/// The largest logit scale, as in CLIP.
 const MAX_SCALE: f64 = 100.0;
 
 /// Settings of a training run.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The checkpoint folder to write; what is there is replaced.
+    /// The checkpoint folder to write; an existing one is replaced.
     #[arg(long)]
     out: PathBuf,
-    /// Steps of naming things.
+    /// Number of steps in which the image tower learns to name things.
     #[arg(long, default_value_t = 1800)]
     naming_steps: u64,
-    /// Steps of contrast.
+    /// Number of steps of contrast.
     #[arg(long, default_value_t = 450)]
     steps: u64,
-    /// Scenes a step of naming things. Each has dozens of labels: many small
-    /// steps learn more than few large ones.
+    /// Scenes per step of naming things. Each scene has dozens of labels: many small
+    /// steps learn more than a few large ones.
     #[arg(long, default_value_t = 32)]
     naming_batch: u64,
-    /// Scenes a step of contrast.
+    /// Scenes per step of contrast.
     #[arg(long, default_value_t = 128)]
     batch: u64,
     /// The highest learning rate.
@@ -48,7 +47,7 @@ pub struct Args {
     rate: f32,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Steps between looks at held-out scenes; the checkpoint is written at each.
+    /// Steps between two measurements on held-out scenes; each also writes the checkpoint.
     #[arg(long, default_value_t = 100)]
     every: u64,
     /// A CLIP tokenizer.json to write vocab.json and merges.txt from.
@@ -63,7 +62,7 @@ pub struct Model {
     pub text: TextTower,
     /// The image tower.
     pub vision: VisionTower,
-    /// Natural logarithm of what cosines are multiplied with.
+    /// Natural logarithm of the factor of the cosines.
     pub logit_scale: Tensor<1>,
 }
 
@@ -75,7 +74,7 @@ impl Params for Model {
     }
 }
 
-/// The image tower with a head that names things; the head is thrown away.
+/// The image tower with a head that names things; the head is not saved.
 #[derive(Clone)]
 struct Namer {
     vision: VisionTower,
@@ -118,7 +117,7 @@ fn shape(tokens: usize, end: u32) -> ClipConfig {
 /// Trains from random weights and writes the checkpoint.
 ///
 /// # Errors
-/// I/O.
+/// If a file cannot be read or written.
 pub fn train(args: &Args) -> anyhow::Result<()> {
     let vocabulary = Arc::new(Vocabulary::new(args.seed));
     let ids = vocabulary.ids();
@@ -126,7 +125,7 @@ pub fn train(args: &Args) -> anyhow::Result<()> {
     let (text, vision) = (config.text.clone().context("text tower")?, config.vision.clone().context("image tower")?);
     println!("{} of the vocabulary's tokens are in use", ids.len());
 
-    // What the rows of words that no caption has will keep.
+    // The rows of words that no caption has keep these values.
     let full = TextConfig { vocab_size: folder::ROWS, num_hidden_layers: 0, ..text.clone() };
     let full = clip::init::random(&ClipConfig { text: Some(full), vision: None }, args.seed);
     let (_, start) = &full[folder::TABLE];
@@ -166,9 +165,9 @@ pub fn train(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where position embeddings of the image tower start: sines and cosines of the
-/// row and the column (arXiv 2205.01580). From random ones, a tower of this size
-/// takes far longer to see which patches are neighbours.
+/// Initial position embeddings of the image tower: sines and cosines of the row and
+/// the column (arXiv 2205.01580). From random ones, a tower of this size takes far
+/// longer to learn which patches are neighbours.
 fn waves(grid: usize, width: usize) -> Vec<f32> {
     let quarter = width / 4;
     let mut positions = vec![0.0; width];
@@ -183,8 +182,8 @@ fn waves(grid: usize, width: usize) -> Vec<f32> {
     positions
 }
 
-/// Trains the image tower to name what each patch shows and, at the class
-/// token, what the picture shows.
+/// Trains the image tower to name what each patch shows and, at the class token,
+/// what the whole picture shows.
 fn name_things(vision: VisionTower, vocabulary: &Arc<Vocabulary>, args: &Args) -> anyhow::Result<VisionTower> {
     let device = vision.device();
     let (width, classes) = (vision.config().hidden_size, things().count() + 1);
@@ -213,7 +212,7 @@ fn name_things(vision: VisionTower, vocabulary: &Arc<Vocabulary>, args: &Args) -
     Ok(namer.vision.frozen())
 }
 
-/// What is printed while training runs.
+/// Prints progress while training runs.
 struct Log {
     begun: Instant,
     images_a_step: u64,
@@ -246,8 +245,8 @@ fn images(batch: &Batch, device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(batch.pixels.clone(), [size, 3, side, side]), device)
 }
 
-/// InfoNCE in both directions over the batch, for each of the captions that an
-/// image has; their mean.
+/// InfoNCE in both directions over the batch, averaged over the captions of an
+/// image.
 fn contrast(model: &Model, batch: &Batch, device: &Device) -> anyhow::Result<Tensor<1>> {
     let images = normalised(model.vision.forward(images(batch, device))?);
     let texts = normalised(model.text.forward(&batch.ids, &batch.lens, Layout::Padded)?);
@@ -268,7 +267,7 @@ fn normalised(x: Tensor<2>) -> Tensor<2> {
     x / length
 }
 
-/// A short linear rise, then half a cosine down to nothing.
+/// A short linear rise, then half a cosine down to zero.
 fn schedule(step: u64, steps: u64) -> f32 {
     let rise = (steps / 20).clamp(1, 100);
     if step < rise {

@@ -1,11 +1,11 @@
-//! Captions: affirmative, true, and never complete. What a caption leaves out
-//! may well be in the picture, as with the captions that people write.
+//! Captions: affirmative, true, and never complete. As in captions that people
+//! write, what a caption omits may still be in the picture.
 
 use crate::dice::Dice;
 use crate::scene::{Object, Scene};
 use crate::words::{capitalised, with_article};
 
-/// How a caption may open; `{}` is what it names.
+/// How a caption may begin; `{}` is what it names.
 const ALONE: &[&str] = &[
     "{}",
     "{}",
@@ -24,7 +24,7 @@ const ALONE: &[&str] = &[
 pub(crate) fn captions(scene: &Scene, dice: &mut Dice) -> Vec<String> {
     let wanted = 3 + dice.weighted(&[0.3, 0.45, 0.25]).unwrap_or(0);
     let mut captions: Vec<String> = Vec::with_capacity(wanted);
-    // Even one object has more than twenty captions: this ends long before the bound.
+    // Even one object has more than twenty captions, so this ends long before the bound.
     for _ in 0..200 {
         if captions.len() == wanted {
             break;
@@ -37,7 +37,7 @@ pub(crate) fn captions(scene: &Scene, dice: &mut Dice) -> Vec<String> {
     captions
 }
 
-/// One caption, naming at least one object and leaving out at least one.
+/// One caption. It names at least one object and omits at least one.
 fn caption(scene: &Scene, dice: &mut Dice) -> String {
     let mut objects: Vec<usize> = (0..scene.objects.len()).collect();
     dice.shuffle(&mut objects);
@@ -88,7 +88,7 @@ fn doing(object: &Object, often: f32, dice: &mut Dice) -> String {
     if dice.chance(often) { format!(" {}", object.thing.doing) } else { String::new() }
 }
 
-/// How `a` lies to `b`, where that is plain to see: ways to say one relation.
+/// Ways to say how `a` is placed relative to `b`, if the picture shows it clearly.
 pub(crate) fn relation(scene: &Scene, a: &Object, b: &Object) -> Option<&'static [&'static str]> {
     let is = |x: &Object, index: usize| std::ptr::eq(x, &raw const scene.objects[index]);
     let (left, right) = (a.area.middle(), b.area.middle());

@@ -10,7 +10,7 @@ impl Rgb {
         Self((code >> 16) as u8, (code >> 8) as u8, code as u8)
     }
 
-    /// `share` of the way to `other`; 0 is `self`.
+    /// The colour that is `share` of the way to `other`; 0 gives `self`.
     pub fn toward(self, other: Self, share: f32) -> Self {
         let mix = |a: u8, b: u8| (f32::from(a) + (f32::from(b) - f32::from(a)) * share).round() as u8;
         Self(mix(self.0, other.0), mix(self.1, other.1), mix(self.2, other.2))

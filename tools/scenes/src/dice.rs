@@ -3,26 +3,26 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// What a stream of draws is for. Streams never share a draw, so changing how
-/// one of them is used leaves the others as they were.
+/// The use of a stream of draws. Streams never share a draw, so changing how one
+/// of them is used does not change the others.
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
-    /// Which theme, which objects, where, in which colours.
+    /// The theme, the objects, their places and colours.
     Layout = 1,
     /// The details of each drawing: stripes, tilt, how many petals.
     Drawing = 2,
     /// Background, clutter and grain.
     Background = 3,
-    /// Which captions.
+    /// The captions.
     Captions = 4,
     /// Held-out questions.
     Questions = 5,
-    /// Which caption a batch takes.
+    /// The captions that a batch takes.
     Batches = 6,
 }
 
-/// A ChaCha8 stream keyed by its four numbers: no state is shared between
-/// scenes, so any scene can be drawn alone, in any order, on any thread.
+/// A ChaCha8 stream keyed by its four numbers. Scenes share no state, so any scene
+/// can be drawn alone, in any order, on any thread.
 pub struct Dice(ChaCha8Rng);
 
 impl Dice {
@@ -60,7 +60,7 @@ impl Dice {
         &items[self.below(items.len())]
     }
 
-    /// An index drawn in proportion to `weights`, or none if all are zero.
+    /// An index drawn in proportion to `weights`, or None if all are zero.
     pub fn weighted(&mut self, weights: &[f32]) -> Option<usize> {
         let mut left = self.unit() * weights.iter().sum::<f32>();
         let mut last = None;

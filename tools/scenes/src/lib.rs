@@ -2,9 +2,8 @@
 //! what can be said about them.
 //!
 //! [`Scene::new`] is a pure function of a seed, a split and an index. A scene
-//! knows everything that is in its picture, so that "not in the picture" is a
-//! fact here, where in a data set of photographs it is a guess. Its captions
-//! name only some of it.
+//! knows everything in its picture, so "not in the picture" is a fact here; in a
+//! data set of photographs it is a guess. The captions name only some of it.
 
 #![warn(missing_docs)]
 

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use scenes::{Scene, Split};
 
-/// Draws scenes of common things, with captions and the whole truth about each.
+/// Draws scenes of common things, with captions and the complete ground truth of each.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -34,17 +34,17 @@ impl From<SplitArg> for Split {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Write WebDataset tar shards: KEY.jpg, KEY.txt (a caption a line), KEY.json (the truth).
+    /// Write WebDataset tar shards: KEY.jpg, KEY.txt (one caption per line), KEY.json (the ground truth).
     Pack {
-        /// The folder that the shards go to.
+        /// The folder of the shards.
         #[arg(long)]
         out: PathBuf,
         #[arg(long, value_enum)]
         split: SplitArg,
-        /// How many pictures.
+        /// Number of pictures.
         #[arg(long)]
         count: u64,
-        /// Pictures a shard.
+        /// Pictures per shard.
         #[arg(long, default_value_t = 200)]
         shard_size: u64,
         #[arg(long, default_value_t = 1)]
@@ -57,13 +57,13 @@ enum Command {
         out: PathBuf,
         #[arg(long, value_enum, default_value = "test")]
         split: SplitArg,
-        /// How many pictures the shards hold.
+        /// Number of pictures in the shards.
         #[arg(long)]
         count: u64,
-        /// Pictures a shard, as they were packed.
+        /// Pictures per shard, as given to `pack`.
         #[arg(long, default_value_t = 200)]
         shard_size: u64,
-        /// Questions a picture.
+        /// Questions per picture.
         #[arg(long, default_value_t = 2)]
         each: u64,
         #[arg(long, default_value_t = 1)]

@@ -1,4 +1,4 @@
-//! WebDataset shards whose bytes depend on nothing but the arguments.
+//! WebDataset shards whose bytes depend only on the arguments.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -14,11 +14,11 @@ pub fn shard_name(split: Split, shard: u64) -> String {
 }
 
 /// Writes scenes 0..`count` of a split as tar shards of `shard_size` samples
-/// into `out` (made if missing): `key.jpg`, `key.txt` with a caption a line,
+/// into `out` (created if missing): `key.jpg`, `key.txt` with one caption per line,
 /// `key.json` with the ground truth. Files of the same name are replaced.
 ///
 /// # Errors
-/// Names the file that could not be written.
+/// If a file cannot be written, naming it.
 pub fn pack(out: &Path, seed: u64, split: Split, count: u64, shard_size: u64) -> anyhow::Result<Vec<PathBuf>> {
     anyhow::ensure!(shard_size > 0, "a shard needs at least one sample: give --shard-size 1 or more");
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
@@ -45,7 +45,7 @@ fn write_shard(path: &Path, scenes: impl Iterator<Item = Scene>) -> anyhow::Resu
     Ok(())
 }
 
-/// A member whose header holds no time, owner or machine.
+/// Appends a member whose header holds no time, owner or machine.
 fn append<W: Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(bytes.len() as u64);

@@ -4,15 +4,15 @@ use tiny_skia::{FillRule, LineCap, LineJoin, Paint, Path, PathBuilder, Pixmap, R
 
 use crate::color::Rgb;
 
-/// Width of outlines, in pixels: thin enough for a 64-pixel picture, dark
-/// enough to part an object from a background of its own colour.
+/// Width of outlines, in pixels: thin enough for a 64-pixel picture, but enough
+/// to separate an object from a background of its own colour.
 const OUTLINE: f32 = 0.8;
 
-/// Draws in a thing's own units (about 100 to a side, y down), which `to_pixels` places.
+/// Draws in a thing's own units (about 100 per side, y down), which `to_pixels` places.
 pub struct Pen<'a> {
     canvas: &'a mut Pixmap,
     to_pixels: Transform,
-    /// Pixels a unit.
+    /// Pixels per unit.
     scale: f32,
 }
 
@@ -109,9 +109,9 @@ fn block(x: f32, y: f32, w: f32, h: f32) -> Option<Path> {
     Some(PathBuilder::from_rect(Rect::from_xywh(x, y, w, h)?))
 }
 
-/// SVG path data with absolute M, L, Q, C and Z, numbers split by white space
-/// or commas. The data are literals of this crate: a test draws every thing,
-/// and a bad one draws nothing there.
+/// Parses SVG path data with absolute M, L, Q, C and Z, numbers separated by white
+/// space or commas. The data are literals of this crate, and a test draws every
+/// thing; invalid data draw nothing.
 fn path(data: &str) -> Option<Path> {
     let mut words = data.split([' ', ',']).filter(|word| !word.is_empty()).peekable();
     let mut builder = PathBuilder::new();

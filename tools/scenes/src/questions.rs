@@ -1,11 +1,11 @@
-//! Held-out multiple-choice questions about what is and is not in a picture,
-//! in the form of NegBench (arXiv 2501.09425): four statements, one of them
-//! true, each of them a positive, a negative or a hybrid one.
+//! Held-out multiple-choice questions about what is and is not in a picture, in the
+//! form of NegBench (arXiv 2501.09425): four statements, each positive, negative or
+//! hybrid, one of them true.
 //!
-//! The ground truth is whole, so a wrong option is false for certain. Options
-//! are chosen so that the text alone tells nothing: over all questions every
-//! object, in every role, and every wording is right in about one of four, and
-//! in no question does logic rule an option out.
+//! The ground truth is complete, so a wrong option is certainly false. Options are
+//! chosen so that the text alone reveals nothing: over all questions every object,
+//! in every role, and every wording is right in about one of four, and in no
+//! question does logic rule an option out.
 
 use std::collections::BTreeMap;
 
@@ -16,29 +16,29 @@ use crate::pack::shard_name;
 use crate::scene::{Scene, Split};
 use crate::words::{capitalised, with_article};
 
-/// Options a question has.
+/// Options per question.
 const OPTIONS: usize = 4;
 
-/// Drafts a question is chosen from.
+/// Number of drafts from which a question is chosen.
 const DRAFTS: usize = 300;
 
-/// What a statement does.
+/// What a statement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Two things are there.
+    /// Two things are in the picture.
     Positive,
     /// One thing is not.
     Negative,
-    /// One is there, one is not.
+    /// One thing is, one is not.
     Hybrid,
 }
 
 const KINDS: [Kind; 3] = [Kind::Positive, Kind::Negative, Kind::Hybrid];
 
 impl Kind {
-    /// Wordings, apart from those of the training captions and of the
-    /// templates that fine-tuning uses: {a} and {b} are said to be there, {n} not to be.
+    /// Wordings, different from those of the training captions and of the templates
+    /// of fine-tuning: {a} and {b} are affirmed, {n} is denied.
     fn wordings(self) -> &'static [&'static str] {
         match self {
             Self::Positive => &[
@@ -66,14 +66,14 @@ impl Kind {
     }
 }
 
-/// What a statement says of a picture.
+/// What a statement says about a picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Claim {
     /// Which kind of statement it is.
     pub kind: Kind,
-    /// What it says is there.
+    /// The things that it affirms.
     pub shown: Vec<&'static str>,
-    /// What it says is not there.
+    /// The things that it denies.
     pub missing: Vec<&'static str>,
 }
 
@@ -82,12 +82,12 @@ impl Claim {
         Self { kind, shown: shown.to_vec(), missing: missing.to_vec() }
     }
 
-    /// Whether a picture that shows what `shows` accepts makes it true.
+    /// True if the statement is true of a picture that shows the things for which `shows` is true.
     pub fn holds(&self, shows: impl Fn(&str) -> bool) -> bool {
         self.shown.iter().all(|name| shows(name)) && !self.missing.iter().any(|name| shows(name))
     }
 
-    /// Its objects, each with whether it is said to be there.
+    /// Its objects, each with true if it is affirmed.
     fn roles(&self) -> impl Iterator<Item = (&'static str, bool)> {
         let shown = self.shown.iter().map(|&name| (name, true));
         shown.chain(self.missing.iter().map(|&name| (name, false)))
@@ -117,16 +117,16 @@ pub struct Question {
     pub captions: [String; OPTIONS],
     /// Which one is true.
     pub correct: usize,
-    /// What the true one does.
+    /// The kind of the true one.
     pub kind: Kind,
     /// What the statements say.
     pub claims: [Claim; OPTIONS],
-    /// Which wording of its kind each statement is in.
+    /// The number of each statement's wording, within its kind.
     #[serde(skip)]
     pub wordings: [usize; OPTIONS],
 }
 
-/// `each` questions about every one of the first `count` scenes of a split.
+/// Makes `each` questions about every one of the first `count` scenes of a split.
 pub fn questions(seed: u64, split: Split, count: u64, shard_size: u64, each: u64) -> Vec<Question> {
     let mut tally = Tally::default();
     let mut questions = Vec::new();
@@ -153,9 +153,9 @@ struct Draft {
 }
 
 impl Draft {
-    /// Four claims about four objects, two of them present and two absent, so
-    /// that neither kind is talked about more. One kind of claim comes twice,
-    /// whichever is right, so that the kinds tell nothing either.
+    /// Makes four claims about four objects, two of them present and two absent, so
+    /// that neither group is mentioned more often. One kind of claim comes twice,
+    /// independently of which is right, so that the kinds reveal nothing either.
     fn new(scene: &Scene, dice: &mut Dice) -> Option<Self> {
         let mut kinds = [KINDS[0], KINDS[1], KINDS[2], *dice.pick(&KINDS)];
         dice.shuffle(&mut kinds);
@@ -212,7 +212,7 @@ impl Draft {
         }
     }
 
-    /// What a reader who never sees the picture could go by, an option at a time.
+    /// What a reader who never sees the picture could use, one option at a time.
     fn features(&self) -> impl Iterator<Item = (usize, Feature)> {
         (0..OPTIONS).flat_map(|option| {
             let claim = &self.claims[option];
@@ -257,8 +257,8 @@ impl Tally {
         }
     }
 
-    /// How much further from "right in one of four" a draft would bring the
-    /// features that it has (squared, so that the worst count most).
+    /// How much further from "right in one of four" a draft would move the features
+    /// that it has (squared, so that the worst count most).
     fn bias_with(&self, draft: &Draft) -> f64 {
         let wrong_a_right = OPTIONS as i32 - 1;
         draft
@@ -273,7 +273,7 @@ impl Tally {
     }
 }
 
-/// An absent object; half the time one that is usual in this setting.
+/// An absent object; half of the time one that is usual in this setting.
 fn absent(scene: &Scene, dice: &mut Dice) -> Option<&'static str> {
     let usual: Vec<_> = scene.theme.usual.iter().copied().filter(|name| !scene.shows(name)).collect();
     let all: Vec<_> = scene.absent().collect();
@@ -281,7 +281,7 @@ fn absent(scene: &Scene, dice: &mut Dice) -> Option<&'static str> {
     (!from.is_empty()).then(|| *dice.pick(from))
 }
 
-/// Whether each option could be the only true one: then "exactly one is true"
+/// True if each option could be the only true one: then "exactly one is true"
 /// rules none out.
 fn logic_is_silent(claims: &[Claim; OPTIONS]) -> bool {
     let mut names: Vec<_> = claims.iter().flat_map(Claim::roles).map(|(name, _)| name).collect();
@@ -341,7 +341,7 @@ mod tests {
         assert!(!claim.holds(|_| false));
     }
 
-    /// Readers who see the texts alone: each gives an option a score.
+    /// Readers who see only the texts: each gives every option a score.
     #[test]
     fn text_alone_tells_nothing() {
         let questions = sample();
@@ -374,7 +374,7 @@ mod tests {
             q.claims.iter().filter(|claim| claim.kind == q.claims[i].kind).count() as f64
         });
 
-        // Fitted on one half (log odds of every feature), asked on the other.
+        // Fitted on one half (log odds of every feature), tested on the other.
         let draft = |q: &Question| Draft { claims: q.claims.clone(), wordings: q.wordings, correct: q.correct };
         for half in 0..2 {
             let mut tally = Tally::default();

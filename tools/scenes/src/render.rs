@@ -1,4 +1,4 @@
-//! From a scene to pixels.
+//! Draws a scene.
 
 use tiny_skia::{Pixmap, Transform};
 
@@ -12,13 +12,13 @@ use crate::things::Place;
 /// JPEG quality of the shards.
 const QUALITY: u8 = 75;
 
-/// Half the width of the grain, in levels of 255: seen by an encoder, not by an eye.
+/// Half the width of the grain, in 255ths: visible to an encoder, not to the eye.
 const GRAIN: f32 = 2.0;
 
 impl Scene {
     /// RGB, row by row, `SIDE` x `SIDE` x 3 bytes.
     pub fn pixels(&self) -> Vec<u8> {
-        // A pixmap of a constant, positive size is always made.
+        // A pixmap of a constant, positive size always exists.
         let Some(mut canvas) = Pixmap::new(SIDE, SIDE) else {
             return Vec::new();
         };
@@ -40,7 +40,7 @@ impl Scene {
     /// The picture as a JPEG file.
     ///
     /// # Errors
-    /// If the encoder fails, which it has no cause to.
+    /// If the encoder fails, for which there is no known reason.
     pub fn jpeg(&self) -> image::ImageResult<Vec<u8>> {
         let mut bytes = Vec::new();
         image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode(
@@ -52,8 +52,8 @@ impl Scene {
         Ok(bytes)
     }
 
-    /// What is in the air first, then from the far ground to the near; a thing
-    /// on another right after it.
+    /// First what is in the air, then the ground from far to near; a thing on another
+    /// comes right after it.
     fn back_to_front(&self) -> Vec<usize> {
         let depth = |object: &Object| {
             let ground = object.on.map_or(object, |support| &self.objects[support]);
@@ -70,7 +70,7 @@ impl Scene {
     fn draw(&self, canvas: &mut Pixmap, index: usize) {
         let object = &self.objects[index];
         let (seed, split, scene) = self.id;
-        // Objects have streams of their own: bits above any index that is used.
+        // Each object has its own stream: bits above any index that is used.
         let stream = scene | (index as u64 + 1) << 56;
         let mut dice = Dice::new(seed, split as u64, stream, Purpose::Drawing);
         let Area { x, y, w, .. } = object.area;
@@ -82,7 +82,7 @@ impl Scene {
             _ => 0.0,
         };
         let mirror = if dice.chance(0.5) { -scale } else { scale };
-        // sin and cos from arithmetic that every machine rounds alike.
+        // sin and cos from arithmetic that every machine rounds in the same way.
         let turn = Transform::from_row((1.0 - lean * lean).sqrt(), lean, -lean, (1.0 - lean * lean).sqrt(), 0.0, 0.0);
         let to_pixels = Transform::from_translate(-middle_x, -middle_y)
             .post_scale(mirror, scale)

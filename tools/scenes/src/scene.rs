@@ -1,4 +1,4 @@
-//! What is in a scene: everything that is true of a picture, before it is drawn.
+//! The content of a scene: everything that is true of a picture, before it is drawn.
 
 use serde::Serialize;
 
@@ -11,10 +11,10 @@ use crate::things::{Place, Thing, thing, things};
 /// Pictures are this many pixels to a side.
 pub const SIDE: u32 = 64;
 
-/// How often an object is one that is unusual in its theme.
+/// Share of objects that are unusual in their theme.
 const STRAY: f32 = 0.15;
 
-/// The most that one object may cover of another's box.
+/// The largest share of an object's box that another may cover.
 const MAX_OVERLAP: f32 = 0.15;
 
 /// A data split; the same index in two splits is two different scenes.
@@ -29,7 +29,7 @@ pub enum Split {
 }
 
 impl Split {
-    /// As in keys and file names.
+    /// The split's name in keys and file names.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -63,7 +63,7 @@ impl Area {
         self.y + self.h
     }
 
-    /// The shared area, as a share of the smaller of the two.
+    /// The common area, as a share of the smaller of the two.
     pub fn overlap(&self, other: &Self) -> f32 {
         let w = (self.x + self.w).min(other.x + other.w) - self.x.max(other.x);
         let h = self.foot().min(other.foot()) - self.y.max(other.y);
@@ -83,9 +83,9 @@ pub struct Object {
     pub on: Option<usize>,
 }
 
-/// Everything there is to know about one picture.
+/// Everything that is known about one picture.
 pub struct Scene {
-    /// The numbers that it is a pure function of.
+    /// The arguments that determine the scene.
     pub id: (u64, Split, u64),
     /// Its setting.
     pub theme: &'static Theme,
@@ -95,8 +95,8 @@ pub struct Scene {
     pub captions: Vec<String>,
 }
 
-/// The ground truth as stored beside a picture. The world is closed: a kind
-/// that is not among `objects` is absent.
+/// The ground truth that is stored beside a picture. It is complete: a kind that is
+/// not among `objects` is absent.
 #[derive(Serialize)]
 struct Truth<'a> {
     key: String,
@@ -135,17 +135,17 @@ impl Scene {
         format!("{}-{index:06}", split.name())
     }
 
-    /// Whether a thing of this name is in the picture.
+    /// True if a thing of this name is in the picture.
     pub fn shows(&self, name: &str) -> bool {
         self.objects.iter().any(|object| object.thing.name == name)
     }
 
-    /// The names of what is in the picture.
+    /// The names of the things in the picture.
     pub fn present(&self) -> impl Iterator<Item = &'static str> {
         self.objects.iter().map(|object| object.thing.name)
     }
 
-    /// The names of every other kind there is.
+    /// The names of all other kinds.
     pub fn absent(&self) -> impl Iterator<Item = &'static str> {
         things().map(|thing| thing.name).filter(|name| !self.shows(name))
     }
@@ -153,7 +153,7 @@ impl Scene {
     /// The ground truth as one line of JSON.
     ///
     /// # Errors
-    /// None in practice: the record has no map and no float.
+    /// Never in practice: the record has no map and no float.
     pub fn truth_json(&self) -> serde_json::Result<String> {
         serde_json::to_string(&Truth {
             key: self.key(),
@@ -172,12 +172,12 @@ impl Scene {
     }
 }
 
-/// Draws the objects of a scene of this theme, and finds a place for each.
+/// Draws the objects of a scene of this theme and finds a place for each.
 fn arrange(theme: &Theme, dice: &mut Dice) -> Vec<Object> {
     let count = 2 + dice.weighted(&[0.1, 0.35, 0.35, 0.2]).unwrap_or(0);
     let mut objects: Vec<Object> = Vec::new();
-    // One that finds no room is left out and another is drawn. The bound ends
-    // a crowded scene early; two small things always find room.
+    // An object without room is dropped and another is drawn. The bound ends a
+    // crowded scene early; two small things always find room.
     for attempt in 0.. {
         if objects.len() == count || (attempt > 4 * count && objects.len() >= 2) {
             break;
@@ -194,11 +194,11 @@ fn arrange(theme: &Theme, dice: &mut Dice) -> Vec<Object> {
     objects
 }
 
-/// A thing that is usual here, or now and then any other.
+/// A thing that is usual here, or occasionally any other.
 fn choose(theme: &Theme, dice: &mut Dice) -> &'static Thing {
     let all: Vec<_> = things().collect();
     if dice.chance(STRAY) {
-        // The sun and the moon belong to their themes alone.
+        // The sun and the moon appear only in their own themes.
         let stray: Vec<_> = all.into_iter().filter(|thing| !matches!(thing.name, "sun" | "moon")).collect();
         return dice.pick::<&Thing>(&stray);
     }
@@ -208,8 +208,8 @@ fn choose(theme: &Theme, dice: &mut Dice) -> &'static Thing {
     thing(theme.usual[rank]).unwrap_or(all[0])
 }
 
-/// Where a thing can go so that nothing is hidden: on top of another, or on a
-/// free spot in the air or on the ground.
+/// A place where a thing hides nothing: on top of another, or on a free spot in
+/// the air or on the ground.
 fn place(
     thing: &Thing,
     theme: &Theme,
@@ -259,7 +259,7 @@ fn place(
     None
 }
 
-/// Inside the picture, and hiding none of the others (but the one it stands on).
+/// True if the area is inside the picture and covers no other object (except the one it stands on).
 fn fits(area: &Area, objects: &[Object], on: Option<usize>) -> bool {
     let side = SIDE as f32;
     area.x >= 0.0

@@ -1,4 +1,4 @@
-//! A contact sheet, to look at.
+//! A contact sheet, for a quick look.
 
 use image::{RgbImage, imageops};
 

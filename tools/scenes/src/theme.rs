@@ -1,7 +1,7 @@
-//! Settings: which things are seen together, and before what background.
+//! Settings: which things are seen together, and against which background.
 //!
-//! Things of one theme turn up together, so an object that is absent from a
-//! scene is one that could well have been there.
+//! Things of one theme appear together, so an object that is absent from a scene is
+//! one that could well have been there.
 
 use crate::color::Rgb;
 
@@ -11,12 +11,12 @@ pub struct Theme {
     pub name: &'static str,
     /// How captions say where the scene is.
     pub wheres: &'static [&'static str],
-    /// What is usual here, the most usual first.
+    /// The things that are usual here, the most usual first.
     pub usual: &'static [&'static str],
     pub(crate) backdrop: Backdrop,
 }
 
-/// How a background is drawn: an upper and a lower gradient, and what lies on them.
+/// How a background is drawn: an upper and a lower gradient, and marks on them.
 pub(crate) struct Backdrop {
     /// Top and bottom of the upper part.
     pub upper: [Rgb; 2],
@@ -27,10 +27,10 @@ pub(crate) struct Backdrop {
     pub texture: Texture,
 }
 
-/// Marks that are no object: what keeps "something is there" from being enough.
+/// Marks that are not objects, so that "something is there" does not imply an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Texture {
-    /// Hills behind, blades before.
+    /// Hills at the back, blades of grass in front.
     Grass,
     /// A strip of sea, ripples in the sand.
     Shore,

@@ -1,4 +1,4 @@
-//! A little English.
+//! English grammar for captions.
 
 /// "a" or "an" before the words, by the first letter: right for every noun and
 /// adjective of this world.

@@ -1,4 +1,4 @@
-//! The shards and questions under assets/world are what this crate makes:
+//! The shards and questions under assets/world are the output of this crate:
 //!
 //!     scenes pack --out assets/world --split train --count 880 --shard-size 220
 //!     scenes pack --out assets/world --split test --count 320 --shard-size 160
@@ -49,7 +49,7 @@ fn shards_hold_the_scenes_that_the_generator_makes() {
     }
 }
 
-/// Another processor may round an edge pixel another way, so pixels are
+/// Another processor may round the pixels of an edge differently, so pixels are
 /// compared, not bytes.
 fn same_picture(key: &str, a: &[u8], b: &[u8]) {
     let pixels = |bytes| image::load_from_memory(bytes).unwrap().into_rgb8().into_raw();

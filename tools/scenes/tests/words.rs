@@ -1,6 +1,6 @@
-//! The names of things are nouns that caption generation can use: WordNet
-//! knows each as something concrete, and none as a kind of another. A picture
-//! of one is then no picture of any other.
+//! The names of things are nouns that caption generation can use: WordNet knows each
+//! as something concrete, and none as a kind of another. So a picture of one is not a
+//! picture of any other.
 #![allow(clippy::unwrap_used)]
 
 use scenes::things;
@@ -13,8 +13,8 @@ fn wordnet_knows_each_thing_as_concrete_and_apart_from_the_others() {
         .map(|thing| (thing.name, wordnet.concept(thing.name).unwrap_or_else(|| panic!("{} is unknown", thing.name))))
         .collect();
     let vague: Vec<_> = concepts.iter().filter(|(_, concept)| !concept.concrete).map(|(name, _)| name).collect();
-    // No photo is certain to be without a sun, says caption generation; here,
-    // where the sky is drawn, questions may ask for it.
+    // Caption generation never denies a sun, because no photo is certain to be without
+    // one. Here the sky is drawn, so questions may ask for it.
     assert_eq!(vague, [&"sun"]);
     let mut same = Vec::new();
     for (i, (a, first)) in concepts.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! What the rest of the project relies on: the same scenes for ever, captions
-//! that affirm, a truth that is the drawing's.
+//! What the rest of the project relies on: scenes that never change, captions that
+//! affirm, and a ground truth that agrees with the drawing.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ fn the_truth_is_whole_and_of_the_drawing() {
     }
 }
 
-/// Where an object is, the picture differs from the one without it.
+/// The picture differs from the one without an object at the place of that object.
 #[test]
 fn every_object_is_drawn_and_seen() {
     for mut scene in sample().take(300) {

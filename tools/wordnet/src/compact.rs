@@ -1,16 +1,16 @@
 //! The compact file: the line [`MAGIC`], then one zlib stream of
 //!
-//! - synsets: their number; a byte each: lexicographer file; each: number of
-//!   hypernyms, then each hypernym's index;
-//! - words, sorted: their number; each: how many bytes it shares with the word
-//!   before, how many it adds, the added bytes;
+//! - synsets: their number; one byte per synset: lexicographer file; for each: number
+//!   of hypernyms, then each hypernym's index;
+//! - words, sorted: their number; for each: number of bytes shared with the word
+//!   before, number of added bytes, the added bytes;
 //! - for each word: a byte with a bit for each part of speech (1 noun, 2 verb,
 //!   4 adjective, 8 adverb), then for each set bit the tag count;
-//! - for each noun: number of senses, each: synset index, tag count;
-//! - irregular forms: the length in bytes of the text that follows, of lines
+//! - for each noun: number of senses; for each: synset index, tag count;
+//! - irregular forms: the length in bytes of the text that follows, whose lines are
 //!   `PART FORM LEMMA` (PART 0 to 3 as above; a tab between).
 //!
-//! Numbers are little-endian base-128 (7 bits a byte, high bit: more follow).
+//! Numbers are little-endian base-128 (7 bits per byte, high bit: more follow).
 
 use std::io::Write;
 

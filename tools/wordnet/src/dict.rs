@@ -16,17 +16,17 @@ pub struct Synset {
     pub hypernyms: Vec<usize>,
 }
 
-/// What is known of one word (or, for nouns, term of several words).
+/// The entry of one word (or, for nouns, of a term of several words).
 #[derive(Default)]
 pub struct Word {
-    /// Per part of speech of [`PARTS`]: how often the semantic concordance
-    /// tags the word so; `None` if WordNet does not know it as one.
+    /// For each part of speech in [`PARTS`], the number of times that the semantic
+    /// concordance tags the word as one; `None` if WordNet does not know it as one.
     pub tagged: [Option<u32>; 4],
-    /// Noun senses, most frequent first: synset and how often tagged.
+    /// Noun senses, most frequent first: synset and tag count.
     pub senses: Vec<(usize, u32)>,
 }
 
-/// The wanted part of WordNet, in an order that depends on its text alone.
+/// The part of WordNet that is used, in an order that depends only on its text.
 pub struct Dict {
     /// Noun synsets in file order.
     pub synsets: Vec<Synset>,
@@ -42,7 +42,7 @@ impl Dict {
         let text = |name: &str| {
             let path = folder.join(name);
             std::fs::read_to_string(&path)
-                .with_context(|| format!("{}: cannot read; is this WordNet's dict folder?", path.display()))
+                .with_context(|| format!("{}: cannot read; give WordNet's dict folder", path.display()))
         };
         let (synsets, by_offset) = read_synsets(&text("data.noun")?)?;
         let counts = if folder.join("cntlist.rev").is_file() {
@@ -78,7 +78,7 @@ fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(i, l)| (i + 1, l)).filter(|(_, l)| !l.starts_with("  ") && !l.is_empty())
 }
 
-/// Noun synsets without the instances, and their index by file offset.
+/// Noun synsets without instances, and their index by file offset.
 fn read_synsets(text: &str) -> Result<(Vec<Synset>, HashMap<u32, usize>)> {
     let mut raw = Vec::new();
     for (number, line) in entries(text) {
@@ -86,7 +86,7 @@ fn read_synsets(text: &str) -> Result<(Vec<Synset>, HashMap<u32, usize>)> {
         raw.extend(entry);
     }
     let by_offset: HashMap<u32, usize> = raw.iter().enumerate().map(|(i, (offset, ..))| (*offset, i)).collect();
-    // A few synsets stand below an individual; that edge goes with it.
+    // A few synsets are below an instance; that edge is dropped with the instance.
     let index = |offsets: Vec<u32>| offsets.iter().filter_map(|o| by_offset.get(o).copied()).collect();
     let synsets = raw
         .into_iter()
@@ -96,7 +96,7 @@ fn read_synsets(text: &str) -> Result<(Vec<Synset>, HashMap<u32, usize>)> {
 }
 
 /// `offset file type words (word id)* pointers (symbol offset part st)* | gloss`;
-/// `Some(None)` for an instance, `None` for a line that is none.
+/// `Some(None)` for an instance, `None` for a line that is not a synset.
 #[allow(clippy::type_complexity)]
 fn parse_synset(line: &str) -> Option<Option<(u32, u8, Vec<u32>)>> {
     let mut fields = line.split(' ');
@@ -118,8 +118,8 @@ fn parse_synset(line: &str) -> Option<Option<(u32, u8, Vec<u32>)>> {
     Some(Some((offset, file, hypernyms)))
 }
 
-/// Tag counts by (word, part of speech, sense number); the sense number stands
-/// in field `number_field`, the count behind it.
+/// Tag counts by (word, part of speech, sense number); the sense number is in field
+/// `number_field`, the count follows it.
 fn read_counts(text: &str, number_field: usize) -> Result<HashMap<(String, usize, usize), u32>> {
     let mut counts = HashMap::new();
     for (line_number, line) in entries(text) {

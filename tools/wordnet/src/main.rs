@@ -1,13 +1,13 @@
-//! `wordnet-compact DICT OUT`: the part of WordNet that caption generation
-//! needs, in one small file.
+//! `wordnet-compact DICT OUT`: writes the part of WordNet that caption generation
+//! needs to one small file.
 //!
 //! DICT is the `dict` folder of WordNet 3.x (`/usr/share/wordnet` with Debian's
 //! `wordnet-base`). OUT is read by `stage-captions`, which embeds it; its
 //! layout is described in [`compact`]. The same DICT gives the same bytes.
 //!
-//! Left out: glosses, relations other than hypernymy, named individuals
-//! (instances such as "Mont Blanc": they are no kind of thing), and words of
-//! several parts that are not nouns.
+//! It omits glosses, relations other than hypernymy, named individuals (instances
+//! such as "Mont Blanc", which are not a kind of thing), and words of several parts
+//! that are not nouns.
 
 mod compact;
 mod dict;

@@ -1,4 +1,4 @@
-//! What stands between the two layers of an MLP.
+//! The activation between the two layers of an MLP.
 
 use rayon::prelude::*;
 
@@ -6,7 +6,7 @@ use super::math::{ROWS, add_scaled, erf, exp, wide};
 use super::matmul::total;
 use crate::config::Activation;
 
-/// Of QuickGELU, `x * sigmoid(1.702 x)`.
+/// The slope of QuickGELU, `x * sigmoid(1.702 x)`.
 const SLOPE: f32 = 1.702;
 
 /// A function and its derivative.
@@ -47,8 +47,8 @@ fn apply(y: &mut [f32], x: &[f32], bias: &[f32], f: impl Fn(f32) -> f32) {
     );
 }
 
-/// Writes `f(x + bias)` to `y`, multiplies `grad` by the derivative there, and returns what that
-/// sums to over the rows: the gradient of the bias.
+/// Writes `f(x + bias)` to `y`, multiplies `grad` by the derivative there, and returns the sum of the
+/// product over the rows: the gradient of the bias.
 pub(super) fn backward(activation: Activation, y: &mut [f32], grad: &mut [f32], x: &[f32], bias: &[f32]) -> Vec<f32> {
     let task = ROWS * bias.len();
     let partial: Vec<Vec<f32>> = y

@@ -14,7 +14,7 @@ use super::pool::Buffer;
 /// and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    /// Query rows. Those of the spans follow each other and cover all.
+    /// Number of query rows. The query rows of the spans follow one another and cover all rows.
     pub queries: usize,
     /// Key rows, in their order; at least as many as queries.
     pub keys: Vec<Range<usize>>,
@@ -26,7 +26,7 @@ impl Span {
     }
 }
 
-/// Who sees whom.
+/// Which queries see which keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     spans: Vec<Span>,
@@ -37,8 +37,8 @@ pub(crate) struct Plan {
     shared: Option<Shared>,
 }
 
-/// Where the gradient of each key row comes from, when spans share rows: the numbers of the places
-/// in the spans' keys end to end.
+/// Where the gradient of each key row comes from if spans share rows: the places of the row in the
+/// spans' keys laid end to end.
 #[derive(Clone, Debug)]
 struct Shared {
     /// Where each row's places start in `places`, and the end.
@@ -46,8 +46,8 @@ struct Shared {
     places: Vec<u32>,
 }
 
-/// Query, key and value, each `[rows, width]` with the heads side by side in the columns and its
-/// bias not added yet.
+/// Query, key and value before their biases are added, each `[rows, width]` with the heads side by
+/// side in the columns.
 #[derive(Clone, Copy)]
 pub(super) struct Projected<'a> {
     pub(super) rows: [&'a [f32]; 3],
@@ -93,7 +93,7 @@ impl Plan {
     pub(super) fn backward(&self, input: Projected<'_>, grad: &[f32]) -> [Buffer; 3] {
         let width = input.biases[0].len();
         let mut dq = Buffer::dirty(input.rows[0].len());
-        // Spans that share rows write to places of their own first.
+        // Spans that share rows first write to separate places, which are then summed in a fixed order.
         let lens: Vec<usize> = self.spans.iter().map(|span| span.len() * width).collect();
         let rows = if self.shared.is_some() { lens.iter().sum() } else { self.rows * width };
         let [mut dk, mut dv] = [(); 2].map(|()| match self.shared {
@@ -133,7 +133,7 @@ impl Plan {
         Shape { queries: span.queries, keys: span.len(), heads: self.heads, depth, causal: self.causal }
     }
 
-    /// Each span's key rows, where no two spans share any.
+    /// Cuts out each span's key rows, if no two spans share any.
     fn cut_own<'a>(&self, mut rows: &'a mut [f32], width: usize) -> Vec<&'a mut [f32]> {
         let mut at = 0;
         let take = |range: &Range<usize>| {
@@ -147,7 +147,7 @@ impl Plan {
 }
 
 impl Shared {
-    /// From the row at each place.
+    /// From the key row at each place.
     fn new(rows: impl Iterator<Item = usize> + Clone, count: usize) -> Self {
         let mut starts = vec![0; count + 1];
         for row in rows.clone() {
@@ -219,7 +219,7 @@ impl Shape {
         self.queries.min(self.keys) >= LONG
     }
 
-    /// Back from head by head to row by row.
+    /// Rearranges values from head by head to row by row.
     fn rows_of(&self, rows: &mut [f32], heads: &[f32]) {
         let (depth, width) = (self.depth, self.heads * self.depth);
         let count = rows.len() / width;
@@ -231,7 +231,7 @@ impl Shape {
     }
 }
 
-/// One span's numbers, head by head, each head row by row.
+/// One span's values, head by head, each head row by row.
 #[derive(Default)]
 struct Scratch {
     query: Vec<f32>,

@@ -1,9 +1,9 @@
 //! A whole pre-norm transformer block as one operation.
 //!
-//! What the backward pass needs and can have for a few operations a number (the outputs of the
-//! norms and of the activation, the attention weights) is computed again instead of kept: 10
-//! numbers for each of a row's are kept, not 16, and the passes over memory that make a tensor of
-//! each intermediate value fall away.
+//! The backward pass computes again what costs only a few operations per value (the outputs of the
+//! norms and of the activation, the attention weights). So the forward pass keeps 10 values per element
+//! of a row instead of 16, and saves the passes over memory that make a tensor of each intermediate
+//! value.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::config::Activation;
 /// Weight and bias of the six layers of a block, in the order of [`Weights`].
 pub(crate) type Layers = ([(Tensor<1>, Tensor<1>); 2], [(Tensor<2>, Tensor<1>); 6]);
 
-/// What a block does beside its weights.
+/// What a block needs besides its weights.
 #[derive(Clone, Debug)]
 pub(crate) struct BlockPlan {
     pub activation: Activation,
@@ -52,7 +52,7 @@ const INPUTS: usize = 17;
 
 #[derive(Clone, Debug)]
 struct Block {
-    /// Of the output.
+    /// Shape of the output.
     shape: [usize; 2],
     plan: BlockPlan,
 }
@@ -110,8 +110,8 @@ struct Weights<'a> {
     down: Layer<'a>,
 }
 
-/// What the backward pass takes from the forward pass. Query, key, value and what goes into the
-/// activation are without their biases.
+/// What the forward pass keeps for the backward pass. Query, key, value and the input of the activation
+/// are without their biases.
 #[derive(Debug)]
 struct Kept {
     query: Buffer,
@@ -141,7 +141,7 @@ impl Block {
         (x, weights)
     }
 
-    /// The rows that are read, of all rows; or all.
+    /// Selects the rows that are read, or all.
     fn select(&self, rows: Buffer) -> Rows {
         match &self.plan.read {
             None => Rows::All(rows),
@@ -167,7 +167,7 @@ impl Block {
     }
 }
 
-/// Rows for keys and values, and those of them for queries.
+/// Rows for keys and values, and which of them are queries.
 enum Rows {
     All(Buffer),
     Some { all: Buffer, read: Buffer },

@@ -45,7 +45,7 @@ impl Kernel<2> for Embedding {
 
     fn backward(&self, _: [&[f32]; 2], (): &(), grad: &[f32]) -> [Vec<f32>; 2] {
         let width = self.shape[1];
-        // Zeroed by the system page by page, so rows that are not touched cost nothing here.
+        // The system zeroes pages at their first touch, so rows that are not touched cost nothing here.
         let mut dt = vec![0.0; self.tokens * width];
         let mut dp = vec![0.0; self.positions * width];
         for (grad, &(token, position)) in grad.chunks_exact(width).zip(&*self.rows) {

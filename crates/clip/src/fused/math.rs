@@ -2,7 +2,7 @@
 
 pub(super) use crate::wide::wide;
 
-/// Rows a task, for operations on rows.
+/// Rows per task, for operations on rows.
 pub(super) const ROWS: usize = 64;
 /// Running sums of a reduction. As many as the lanes of the widest vector, so that the order of
 /// additions is the same on every processor.

@@ -7,11 +7,11 @@ pub(super) use linalg::Matrix;
 
 use super::math::{ROWS, add_scaled, wide};
 
-/// Multiplications from which waking the other threads pays.
+/// From this many multiplications on, waking the other threads pays.
 const WORTH_THREADS: usize = 1 << 22;
 
-/// `out = a b`, or `out += a b`; `out` is row-major. With as many threads as there are, once the
-/// product is worth waking them; the result does not depend on how many.
+/// `out = a b`, or `out += a b`; `out` is row-major. Uses all threads if the product is large enough to
+/// pay for waking them; the result does not depend on their number.
 pub(super) fn multiply(out: &mut [f32], add: bool, a: Matrix, b: Matrix) {
     let work = a.shape()[0] * a.shape()[1] * b.shape()[1];
     linalg::multiply(out, add, a, b, if work < WORTH_THREADS { Threads::One } else { Threads::All });

@@ -1,5 +1,5 @@
-//! CPU kernels for what burn composes of many passes over memory: a whole transformer block with
-//! attention over sequences of different lengths, layer norm, embedding lookup.
+//! CPU kernels for operations that burn composes of many passes over memory: a whole transformer block
+//! with attention over sequences of different lengths, layer norm, embedding lookup.
 //!
 //! Each has its own backward pass. They replace the composed form on the flex backend only;
 //! elsewhere, and in the tests that compare the two, the composed form is used.
@@ -35,7 +35,7 @@ pub(crate) use block::{BlockPlan, block};
 pub(crate) use embedding::embedding;
 pub(crate) use norm::layer_norm;
 
-/// Whether tensors of this device can go through the kernels of this module.
+/// True if tensors on this device can go through the kernels of this module.
 pub(crate) fn available(device: &Device) -> bool {
     let plain = Device::flex().autodiff().gradient_checkpointing_strategy();
     let strategy = device.gradient_checkpointing_strategy();
@@ -44,7 +44,7 @@ pub(crate) fn available(device: &Device) -> bool {
 
 /// An operation on `N` tensors of f32, given as contiguous slices.
 trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
-    /// What the backward pass needs beside the inputs.
+    /// What the backward pass needs besides the inputs.
     type Kept: Clone + Debug + Send + 'static;
     /// Shape of the output.
     fn shape(&self) -> [usize; 2];
@@ -114,7 +114,7 @@ enum Input {
 }
 
 fn input<const D: usize>(tensor: Tensor<D>) -> Input {
-    const ASKED: &str = "`available` was asked about the device";
+    const ASKED: &str = "`available` was called for the device";
     if tensor.is_autodiff() {
         Input::Autodiff(tensor.try_into_primitive::<Autodiff<Flex>>().expect(ASKED))
     } else {

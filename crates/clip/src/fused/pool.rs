@@ -1,20 +1,20 @@
-//! Memory for intermediate values, used again instead of returned.
+//! Memory for intermediate values, reused instead of returned to the system.
 //!
-//! A large allocation comes from the system as pages that are not there yet, and each first touch
-//! of one is a trap into the kernel. A step needs the same few hundred buffers every time, so they
+//! A large allocation comes from the system as pages without memory behind them, and the first touch of
+//! each page is a trap into the kernel. A step needs the same few hundred buffers every time, so they
 //! are kept from one use to the next.
 
 use std::fmt::{self, Debug};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Below this many numbers the allocator is good enough.
+/// For fewer numbers than this the allocator is good enough.
 const SMALL: usize = 1 << 14;
 
 static POOL: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
 fn pool() -> MutexGuard<'static, Vec<Vec<f32>>> {
-    // What is in it is only memory; a panic elsewhere does not spoil it.
+    // The pool holds only memory whose content does not matter, so a panic elsewhere cannot spoil it.
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// `len` numbers left over from an earlier use: to be written before they are read.
+    /// `len` numbers left over from an earlier use: write them before reading them.
     pub(super) fn dirty(len: usize) -> Self {
         Self { values: take(len).unwrap_or_else(|| vec![0.0; capacity(len)]), len }
     }
@@ -42,8 +42,8 @@ impl Buffer {
     }
 }
 
-/// The smallest buffer of the pool that is long enough and not far too long. Where there is none,
-/// the pool gives up as much memory as will be taken, so that changing sizes do not pile up.
+/// The smallest buffer of the pool that is long enough and not far too long. If there is none, the
+/// pool frees as much memory as the caller will allocate, so that changing sizes do not pile up.
 fn take(len: usize) -> Option<Vec<f32>> {
     if len < SMALL {
         return None;
@@ -64,7 +64,7 @@ fn take(len: usize) -> Option<Vec<f32>> {
     None
 }
 
-/// Lengths are rounded up by at most an eighth, so that batches of about the same size share.
+/// Rounds a length up by at most an eighth, so that batches of about the same size share buffers.
 fn capacity(len: usize) -> usize {
     if len < SMALL { len } else { len.next_multiple_of((len.next_power_of_two() / 16).max(1)) }
 }

@@ -81,7 +81,7 @@ fn frozen_inputs_get_no_gradient() {
     assert!(x.grad(&grads).is_some() && w.grad(&grads).is_none());
 }
 
-/// A block written out sequence by sequence, over the rows that `span` says.
+/// A block written out sequence by sequence, over the rows of each span.
 fn composed(x: &Tensor<2>, (norms, layers): &Layers, plan: &BlockPlan, spans: &[Span], heads: usize) -> Tensor<2> {
     let norm = |x: Tensor<2>, (w, b): &(Tensor<1>, Tensor<1>)| module::layer_norm(x, w.clone(), Some(b.clone()), 1e-5);
     let linear =
@@ -127,7 +127,7 @@ fn blocks_agree_with_their_composition() {
     let cases = [
         ("apart", vec![span(3, &[0..3]), span(7, &[3..10])], true, 10, None),
         ("all see all", vec![span(5, &[0..5]), span(5, &[5..10])], false, 10, None),
-        ("with filling", vec![span(1, &[0..2]), span(1, &[4..8])], true, 10, Some(vec![1, 7])),
+        ("with padding", vec![span(1, &[0..2]), span(1, &[4..8])], true, 10, Some(vec![1, 7])),
         ("a tree", vec![span(4, &[0..4]), span(2, &[0..2, 4..6]), span(3, &[0..2, 4..5, 6..9])], true, 9, None),
         (
             "leaves of a tree, one twice",

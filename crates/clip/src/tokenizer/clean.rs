@@ -1,11 +1,11 @@
 //! The cleaning of a text before it is split, as open_clip's `_clean_lower`:
 //! `ftfy.fix_text`, HTML entities twice, white space, lower case.
 //!
-//! No living crate does what ftfy does, so its steps are written here: terminal
+//! No maintained crate does what ftfy does, so its steps are written here: terminal
 //! escapes, ligatures, character width, quotes, control characters and NFC in
-//! full; of the repair of mojibake ("donâ€™t") the most common kind, see
+//! full; of the repair of mojibake ("donâ€™t") only the most common kind, see
 //! [`fix_mojibake`]. Plain ASCII without an entity, nearly every caption, needs
-//! none of it and takes a short cut.
+//! none of this and takes a short cut.
 
 use std::borrow::Cow;
 
@@ -32,7 +32,7 @@ pub(super) fn clean(text: &str) -> String {
         }
         out.push_str(word);
     }
-    // Of the whole text: a capital sigma's small form depends on what follows.
+    // The whole text at once: the lower case of a capital sigma depends on what follows it.
     if out.is_ascii() {
         out.make_ascii_lowercase();
         out
@@ -46,7 +46,7 @@ fn fix_text(text: &str) -> String {
     let mut entities = true;
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
-        // Markup is left alone from the first line that has any.
+        // From the first line with markup on, entities stay as they are.
         entities &= !line.contains('<');
         out.push_str(&fix_line(line, entities));
     }
@@ -78,13 +78,13 @@ fn unescape(text: &str) -> Cow<'_, str> {
     if !text.contains("&#") {
         return htmlize::unescape(text);
     }
-    // A reference to a control character stands for nothing.
+    // ftfy drops a reference to a control character.
     let dropped = |c: char| c.is_control() && !c.is_whitespace() && !text.contains(c);
     Cow::Owned(htmlize::unescape(text).chars().filter(|c| !dropped(*c)).collect())
 }
 
-/// Entities that end in a semicolon; a name in capitals stands for the capital
-/// where HTML does not know it (`&EACUTE;`).
+/// Replaces entities that end in a semicolon. A name in capitals that HTML does not know
+/// stands for the capital letter (`&EACUTE;`).
 fn unescape_closed(text: &str) -> String {
     const LONGEST: usize = 26;
     let mut out = String::with_capacity(text.len());
@@ -174,12 +174,12 @@ const LIGATURES: [(char, &str); 22] = [
 ];
 
 /// Undoes UTF-8 that was read as Windows-1252 or Latin-1: "schÃ¶n", "donâ€™t"; also
-/// where it happened twice.
+/// where that happened twice.
 ///
-/// A run of characters whose bytes are valid UTF-8 is put right if it is not
-/// likely meant as it stands ([`is_mojibake`]); and if a line has such a run, all
-/// of it, if all its bytes are valid. Text that went through another code page, or
-/// lost bytes on its way, stays; ftfy mends some of that too.
+/// A run of characters whose bytes are valid UTF-8 is decoded if it is unlikely to be
+/// meant as it stands ([`is_mojibake`]). If a line has such a run and all its bytes are
+/// valid UTF-8, the whole line is decoded. Text that went through another code page, or
+/// lost bytes on its way, stays as it is; ftfy repairs some of that too.
 fn fix_mojibake(mut text: String) -> String {
     for _ in 0..MAX_ROUNDS {
         if !text.chars().any(|c| matches!(c, 'Â'..='ô' | '\u{80}'..='\u{9f}')) {
@@ -219,8 +219,8 @@ fn fix_mojibake_once(text: &str) -> String {
     if out == text { out } else { whole().unwrap_or(out) }
 }
 
-/// The character that the first bytes spell in UTF-8 if they are two or more,
-/// and how many they are.
+/// The character that the first two or more bytes spell in UTF-8, and the number of
+/// these bytes.
 fn sequence(bytes: &[Option<u8>]) -> Option<(char, usize)> {
     let length = match bytes.first()?.as_ref()? {
         0xc2..=0xdf => 2,
@@ -232,8 +232,8 @@ fn sequence(bytes: &[Option<u8>]) -> Option<(char, usize)> {
     Some((std::str::from_utf8(&bytes).ok()?.chars().next()?, length))
 }
 
-/// Whether a run of sequences is unlikely to be meant. Two of them are, and one
-/// with a control character; else the pairs decide that ftfy 6.3 mends, but for few.
+/// True if a run of sequences is unlikely to be meant as it stands: if it has more than
+/// two characters or a control character, or is (with few exceptions) one that ftfy 6.3 repairs.
 fn is_mojibake(before: Option<char>, run: &[char]) -> bool {
     let symbol = |c: char| "ƒ†‡ˆ‰˜¤¦§¨ª¬¯°±²³µ¶¸¹º¼½¾".contains(c);
     match run {
@@ -248,7 +248,7 @@ fn is_mojibake(before: Option<char>, run: &[char]) -> bool {
     }
 }
 
-/// The byte of a character in Windows-1252, or in Latin-1 where that has none.
+/// The byte of a character in Windows-1252, or in Latin-1 if Windows-1252 lacks it.
 fn windows_1252(c: char) -> Option<u8> {
     match u8::try_from(c) {
         Ok(byte) => Some(byte),
@@ -256,13 +256,13 @@ fn windows_1252(c: char) -> Option<u8> {
     }
 }
 
-/// What Windows-1252 has in the place of a C1 control character.
+/// The character that Windows-1252 has in place of a C1 control character.
 fn c1_control(c: char) -> Option<char> {
     let at = u8::try_from(c).ok()?.checked_sub(0x80)?;
     HIGH_1252.get(usize::from(at)).copied()
 }
 
-/// Windows-1252 from 0x80 to 0x9F; five places are empty and keep their control.
+/// Windows-1252 from 0x80 to 0x9F; five codes are unassigned and keep their control character.
 const HIGH_1252: [char; 32] = [
     '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘', '’',
     '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',

@@ -6,12 +6,11 @@
 //! which is built in; the cleaning and the pattern are always open_clip's, even
 //! where a `tokenizer.json` carries the simpler normaliser of Hugging Face (no
 //! HTML entities, no mojibake, no straight quotes, another final sigma), because
-//! that is how the captions of CLIP's training were read.
+//! that is how the captions were cleaned that CLIP was trained on.
 //!
-//! OpenAI's own code differs in the special tokens only: it takes
-//! `<|startoftext|>` and `<|endoftext|>` in a text for the tokens, open_clip
-//! takes `<start_of_text>` and `<end_of_text>`; and it refuses a text of more
-//! than 77 tokens, which open_clip cuts.
+//! OpenAI's own code differs in two points. In a text it takes `<|startoftext|>` and
+//! `<|endoftext|>` as the special tokens, where open_clip takes `<start_of_text>` and
+//! `<end_of_text>`. And it refuses a text of more than 77 tokens, where open_clip cuts it.
 
 mod clean;
 
@@ -27,19 +26,19 @@ use tokenizers::models::bpe::{BPE, Vocab};
 
 use crate::{Error, files};
 
-/// CLIP's token that opens a text, in a vocabulary.
+/// CLIP's token that starts a text, as a vocabulary spells it.
 const START: &str = "<|startoftext|>";
-/// CLIP's token that ends a text, in a vocabulary.
+/// CLIP's token that ends a text, as a vocabulary spells it.
 const END: &str = "<|endoftext|>";
-/// What the last symbol of a word carries.
+/// The suffix of a word's last symbol.
 const WORD_END: &str = "</w>";
 /// Positions of a CLIP text, start and end tokens included.
 pub const CONTEXT: usize = 77;
 
-/// A text longer than this is cut here before it is read: thousands of times the
-/// length that a text of [`CONTEXT`] tokens has.
+/// Longer texts are first cut to this length. It is thousands of times the length of
+/// a text of [`CONTEXT`] tokens.
 const MAX_TEXT_BYTES: usize = 1 << 20;
-/// Words of the cache, and the longest one that is kept.
+/// The most words that are cached, and the length of the longest one in bytes.
 const CACHE_WORDS: usize = 1 << 16;
 const CACHE_WORD_BYTES: usize = 64;
 
@@ -59,7 +58,7 @@ pub struct Tokenizer {
     end: u32,
     ids: u32,
     context: usize,
-    /// Characters of the vocabulary's longest token: bytes of text, or more.
+    /// Characters in the vocabulary's longest token, which stands for at most as many bytes of text.
     longest_token: usize,
     cache: RwLock<HashMap<Box<str>, Box<[u32]>>>,
 }
@@ -71,12 +70,12 @@ impl std::fmt::Debug for Tokenizer {
 }
 
 impl Tokenizer {
-    /// The tokenizer of a checkpoint folder: of its `tokenizer.json`, else of
+    /// The tokenizer of a checkpoint folder: from its `tokenizer.json`, else from
     /// `vocab.json` and `merges.txt`, else [`Tokenizer::clip`].
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where a file cannot be read and [`Error::Config`] where it is
+    /// [`Error::Io`] if a file cannot be read, and [`Error::Config`] if it is
     /// not a byte-pair vocabulary of CLIP's kind.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let whole = dir.join("tokenizer.json");
@@ -100,7 +99,7 @@ impl Tokenizer {
             Self::new((tokens, pairs)).map_err(bad(&vocab))
         } else if files::has(&merges)? {
             // OpenAI's vocabulary in its place would be a guess.
-            Err(bad(&vocab)("is missing, and merges.txt lies beside it; fetch it too".into()))
+            Err(bad(&vocab)("is missing, but merges.txt is there; fetch it too".into()))
         } else {
             Ok(Self::clip())
         }
@@ -108,8 +107,8 @@ impl Tokenizer {
 
     /// OpenAI's vocabulary of 49,408 tokens, which nearly every CLIP uses.
     pub fn clip() -> Self {
-        // The data is compiled in and a test holds it against a checkpoint's, so
-        // this is no error that input can cause.
+        // The data is compiled in and a test compares it with a checkpoint's, so
+        // no input can cause this error.
         Self::new(built_in()).unwrap_or_else(|message| unreachable!("built-in merges: {message}"))
     }
 
@@ -145,18 +144,18 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Sets the most ids that [`Tokenizer::encode`] gives, start and end tokens
-    /// included: `max_position_embeddings` of the text tower; at least 2.
+    /// Sets the most ids that [`Tokenizer::encode`] returns, start and end tokens
+    /// included: `max_position_embeddings` of the text tower. It is at least 2.
     #[must_use]
     pub fn with_context(mut self, context: usize) -> Self {
         self.context = context.max(2);
         self
     }
 
-    /// The ids of a text: start token, tokens, end token; no padding. Of a text
-    /// with more than [`context`](Tokenizer::context) ids the first `context - 1`
-    /// are kept, and the end token. Takes time and memory in proportion to the text's
-    /// length, of which at most 1 MiB is read.
+    /// Returns the ids of a text: start token, tokens, end token; no padding. A text with
+    /// more than [`context`](Tokenizer::context) ids is cut to the first `context - 1` and
+    /// the end token. Time and memory are proportional to the text's length, of which at
+    /// most 1 MiB is read.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let text = clean::clean(&text[..text.floor_char_boundary(MAX_TEXT_BYTES)]);
         let room = self.context - 1;
@@ -183,7 +182,7 @@ impl Tokenizer {
         self.ids as usize
     }
 
-    /// The id that opens every text (49406 in OpenAI's vocabulary).
+    /// The id that starts every text (49406 in OpenAI's vocabulary).
     pub fn start(&self) -> u32 {
         self.start
     }
@@ -253,14 +252,14 @@ impl Tokenizer {
         }
     }
 
-    /// The tokens of one word. A word that is longer than `context` of the longest
-    /// tokens is cut, a kilobyte behind that length: so far away, no merge at the
-    /// cut reaches the tokens that are kept.
+    /// The tokens of one word. A word longer than `context` of the longest tokens is cut one
+    /// kilobyte beyond that length: so far away, no merge at the cut reaches the tokens that
+    /// are kept.
     fn merge(&self, word: &str) -> Vec<u32> {
         let most = self.context * self.longest_token + 1024;
         let bytes = &word.as_bytes()[..word.len().min(most)];
         let spelled: String = bytes.iter().map(|byte| self.symbols[usize::from(*byte)]).collect();
-        // `tokenize` fails for an unknown symbol only, and `new` has seen all 512.
+        // `tokenize` fails only for an unknown symbol, and `new` has checked all 512.
         self.bpe.tokenize(&spelled).map(|tokens| tokens.into_iter().map(|token| token.id).collect()).unwrap_or_default()
     }
 }
@@ -339,7 +338,7 @@ fn parse_vocab(json: &Value) -> Result<HashMap<String, u32>, String> {
 }
 
 fn as_id(json: &Value) -> Option<u32> {
-    // One below the type's end, so that "largest id + 1" holds.
+    // One below the type's maximum, so that "largest id + 1" fits.
     json.as_u64().and_then(|id| u32::try_from(id).ok()).filter(|id| *id < u32::MAX)
 }
 

@@ -1,4 +1,4 @@
-//! Weights and inputs by formula, as `tools/parity/formula.py` makes them, bit by bit.
+//! Weights and inputs by formula, bit for bit those of `tools/parity/formula.py`.
 #![allow(dead_code)]
 
 use std::collections::BTreeMap;

@@ -8,11 +8,11 @@ use std::path::PathBuf;
 
 use safetensors::SafeTensors;
 
-/// A folder of the shared material beside the repository; says so when it is not there.
+/// A folder of the shared material beside the repository; prints a line if it is missing.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path);
     if !path.exists() {
-        println!("skipped: {} is not there", path.display());
+        println!("skipped: {} is missing", path.display());
         return None;
     }
     Some(path)
@@ -46,11 +46,11 @@ impl Golden {
         SafeTensors::deserialize(&self.0).unwrap().tensor(name).unwrap().data().to_vec()
     }
 
-    /// Token ids, 77 a row.
+    /// Token ids, 77 per row.
     pub fn ids(&self) -> Vec<u32> {
         let file = SafeTensors::deserialize(&self.0).unwrap();
         let tensor = file.tensor("input_ids").unwrap();
-        // Little-endian, of 4 or of 8 bytes.
+        // Little-endian, 4 or 8 bytes each.
         let value = |b: &[u8]| u32::from_le_bytes(b[..4].try_into().unwrap());
         tensor.data().chunks_exact(tensor.dtype().bitsize() / 8).map(value).collect()
     }

@@ -293,6 +293,7 @@ impl<'a> Reading<'a> {
         let Some(run) = &self.run else { return };
         let base = run.base.as_ref().unwrap_or(&self.config.base);
         let (config, sections, shared) = (self.config, &self.sections, &self.shared);
+        let run_table = config.tables.get("run");
         let checks = self.section_checks.iter();
         let checks = checks.map(|(name, verify)| (config.tables.get(*name).unwrap_or(&self.no_table), &**verify));
         let stages = self.stages.iter().map(|stage| (&config.stages[stage.table], &*stage.ready.verify));
@@ -302,14 +303,23 @@ impl<'a> Reading<'a> {
             let table = first_stage(config, source);
             if let Some(ready) = self.reader_of(source, &table, &mut findings) {
                 let (table, findings) = (&table, &mut findings);
-                (ready.verify)(&mut Look { run, base, sections, shared, table, findings, sources: &|_| Vec::new() });
+                (ready.verify)(&mut Look {
+                    run,
+                    base,
+                    sections,
+                    shared,
+                    table,
+                    run_table,
+                    findings,
+                    sources: &|_| Vec::new(),
+                });
             }
             findings.faults
         };
         let mut findings = Findings::default();
         for (table, verify) in checks.chain(stages).chain(evals) {
             let findings = &mut findings;
-            verify(&mut Look { run, base, sections, shared, table, findings, sources: &sources });
+            verify(&mut Look { run, base, sections, shared, table, run_table, findings, sources: &sources });
         }
         self.findings.faults.append(&mut findings.faults);
         self.findings.notes.append(&mut findings.notes);

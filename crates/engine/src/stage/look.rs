@@ -19,6 +19,8 @@ pub struct Look<'a> {
     pub(crate) sections: &'a Services,
     pub(crate) shared: &'a Services,
     pub(crate) table: &'a Table,
+    /// `[run]` as written, if it is.
+    pub(crate) run_table: Option<&'a Table>,
     pub(crate) findings: &'a mut Findings,
     /// Finds what is wrong with the data of a side run.
     pub(crate) sources: &'a dyn Fn(&Source) -> Vec<Diagnostic>,
@@ -49,11 +51,22 @@ impl Look<'_> {
     /// Reports what is wrong with `option` (`urls`, or `visual.share` for an option of a part), and
     /// what to do; an empty `help` gives no advice.
     pub fn fault(&mut self, option: &str, message: impl Into<String>, help: impl Into<String>) {
+        let table = self.table;
+        self.fault_in(table, option, message, help);
+    }
+
+    /// As [`fault`](Self::fault), for an option of `[run]` that the stage cannot work with.
+    pub fn fault_of_run(&mut self, option: &str, message: impl Into<String>, help: impl Into<String>) {
+        let table = self.run_table.unwrap_or(self.table);
+        self.fault_in(table, option, message, help);
+    }
+
+    fn fault_in(&mut self, table: &Table, option: &str, message: impl Into<String>, help: impl Into<String>) {
         let found = match option.split_once('.') {
-            Some((part, option)) => self.table.tables.get(part).and_then(|table| table.entries.get(option)),
-            None => self.table.entries.get(option),
+            Some((part, option)) => table.tables.get(part).and_then(|table| table.entries.get(option)),
+            None => table.entries.get(option),
         };
-        let at = found.map_or(&self.table.at, |found| &found.at).clone();
+        let at = found.map_or(&table.at, |found| &found.at).clone();
         let help = Some(help.into()).filter(|help| !help.is_empty());
         self.findings.faults.push(Diagnostic { message: message.into(), at, help });
     }

@@ -6,21 +6,21 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Commits that it knows.
+/// Commits that the server knows.
 pub const FIRST: &str = "1111111111111111111111111111111111111111";
 pub const SECOND: &str = "2222222222222222222222222222222222222222";
 
-/// What the server has and how it behaves.
+/// The server's files and behaviour.
 #[derive(Default)]
 pub struct Site {
     /// The commit of `main`.
     pub commit: String,
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Without it, 401.
+    /// The token that requests must carry; otherwise the answer is 401.
     pub token: Option<String>,
-    /// How many of the next downloads break off in the middle.
+    /// The number of coming downloads that break off in the middle.
     pub break_off: usize,
-    /// Answer everything with this status.
+    /// The status of every answer, if set.
     pub status: Option<u16>,
     /// Requests so far, as `METHOD path`, and the authorization of each.
     log: Vec<(String, String)>,
@@ -122,7 +122,7 @@ fn serve(stream: TcpStream, site: &Mutex<Site>, endpoint: &str) {
                 )
                 .into_bytes();
                 answer.extend_from_slice(body);
-                // A request for one byte asks for the size.
+                // A request for one byte only asks for the size.
                 if site.break_off > 0 && body.len() > 1 {
                     site.break_off -= 1;
                     out.write_all(&answer[..answer.len() - body.len() / 2]).unwrap();

@@ -10,8 +10,8 @@ use std::iter::Sum;
 use std::ops::Add;
 use std::path::{Path, PathBuf};
 
-use stage_captions::tagger::{Noun, analyse};
-use stage_captions::usage::{SAME_AS, is_no_object};
+use stage_captions::tagger::analyse;
+use stage_captions::usage::SAME_AS;
 use stage_captions::wordnet::WordNet;
 
 /// The rows of the golden set, without captions.
@@ -154,14 +154,9 @@ pub fn compare(wordnet: &WordNet, labelled: &Labelled) -> Found {
     let renamed = |label: &String| SAME_AS.iter().find(|(own, _)| own == label).map(|(_, known)| (*known).to_owned());
     let labels = labelled.things.iter().map(|label| renamed(label).unwrap_or_else(|| label.clone()));
     let labels: BTreeSet<String> = labels.collect();
-    let nouns = analyse(wordnet, &labelled.drawn.caption).nouns;
-    let found: BTreeSet<String> = nouns.into_iter().filter(is_thing).map(|noun| noun.lemma).collect();
+    let analysis = analyse(wordnet, &labelled.drawn.caption);
+    let found: BTreeSet<String> = analysis.things().map(|noun| noun.lemma.clone()).collect();
     Found { right: &labels & &found, missed: &labels - &found, wrong: &found - &labels }
-}
-
-/// As the generator decides it.
-fn is_thing(noun: &Noun) -> bool {
-    noun.concept.as_ref().is_some_and(|concept| concept.concrete) && !is_no_object(&noun.lemma)
 }
 
 /// Things of some captions, counted once per caption.

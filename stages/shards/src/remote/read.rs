@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::stream::{BoxStream, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore};
 use tokio_util::bytes::Bytes;
 use tokio_util::io::StreamReader;
 use url::Url;

@@ -1,4 +1,4 @@
-//! Checkpoints and caches with flipped bits, cuts and lies.
+//! Checkpoints and caches with flipped bits, cuts and false lengths.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,14 +18,14 @@ use stage_train::optimizer::{AdamW, Settings};
 use super::{Outcome, Victim, break_bytes, noise};
 use crate::world::root;
 
-/// Breaks a file in one of many ways; returns what it was.
+/// Breaks a file in one of many ways; returns its old content.
 fn break_file(path: &Path, rng: &mut ChaCha8Rng) -> Result<Vec<u8>> {
     let was = fs::read(path)?;
     let mut bytes = was.clone();
     match rng.random_range(0..8u32) {
         0 => bytes.clear(),
         1 => bytes = noise(rng, 400),
-        // A header of a safetensors file that lies about its length.
+        // A safetensors header with a false length.
         2 if bytes.len() > 8 => {
             let length = [u64::MAX, 1 << 62, 100_000_001, bytes.len() as u64, 0, 1][rng.random_range(0..6usize)];
             bytes[..8].copy_from_slice(&length.to_le_bytes());
@@ -71,7 +71,7 @@ pub struct Weights {
     pickles: PathBuf,
 }
 
-/// One in each of the layouts that torch.save has had.
+/// One file for each layout that torch.save has had.
 const PICKLES: [&str; 3] = ["plain.pt", "legacy.pt", "training.pt"];
 
 impl Weights {
@@ -156,14 +156,14 @@ impl Victim for RunCheckpoints {
         Ok(match loaded {
             Ok(Some(loaded)) if loaded.path == self.before => Outcome::Skipped("the one before was taken".into()),
             Ok(Some(_)) if same_meaning(&was, &broken) => Outcome::Used,
-            Ok(Some(_)) => Outcome::Wrong("a broken checkpoint was taken for a whole one".into()),
-            Ok(None) => Outcome::Wrong("two checkpoints were taken for none".into()),
+            Ok(Some(_)) => Outcome::Wrong("a broken checkpoint was accepted as a whole one".into()),
+            Ok(None) => Outcome::Wrong("neither of two checkpoints was found".into()),
             Err(error) => Outcome::Wrong(format!("the whole checkpoint before was not found: {error}")),
         })
     }
 }
 
-/// Whether two files are the same, or the same JSON in another spelling.
+/// True if two files are equal, or are equal JSON written differently.
 fn same_meaning(a: &[u8], b: &[u8]) -> bool {
     let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).ok();
     a == b || json(a).is_some_and(|a| json(b) == Some(a))
@@ -172,7 +172,7 @@ fn same_meaning(a: &[u8], b: &[u8]) -> bool {
 /// An entry of the feature cache.
 pub struct Cache {
     dir: PathBuf,
-    /// Relative shards are relative to it.
+    /// The folder that relative shards are relative to.
     base: PathBuf,
     file: PathBuf,
     shard: Shard,
@@ -217,7 +217,7 @@ impl Victim for Cache {
             Ok(Some((samples, None))) if broken == was && format!("{samples:?}") == format!("{:?}", self.samples) => {
                 Outcome::Used
             }
-            Ok(Some(_)) => Outcome::Wrong("a broken entry was taken for a whole one".into()),
+            Ok(Some(_)) => Outcome::Wrong("a broken entry was accepted as a whole one".into()),
             Err(error) => Outcome::Refused(error.to_string()),
         })
     }

@@ -1,5 +1,5 @@
-//! Rubbish by seed: tars, pictures, captions, checkpoints and caches that are broken in
-//! every way that was thought of, and what became of each.
+//! Broken data by seed: tars, pictures, captions, checkpoints and caches that are broken in many ways,
+//! and the outcome of each case.
 
 mod files;
 mod pictures;
@@ -18,46 +18,46 @@ use serde::Serialize;
 /// How a case ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It gave samples (a texts' case: sentences; a file's case: what was written).
+    /// It gave samples (a case of texts: sentences; a case of files: what was written).
     Used,
     /// Everything in it was skipped, with a reason.
     Skipped(String),
-    /// The whole of it was refused, with a reason.
+    /// All of it was refused, with a reason.
     Refused(String),
-    /// It was taken for something that it is not.
+    /// It was accepted as something that it is not.
     Wrong(String),
 }
 
-/// What came of a corpus.
+/// The result of a corpus.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
-    /// Cases.
+    /// Number of cases.
     pub cases: usize,
-    /// Cases by kind, and by how they ended.
+    /// Cases by kind and by outcome.
     pub ended: BTreeMap<String, BTreeMap<&'static str, usize>>,
-    /// Different reasons, with the numbers taken out.
+    /// Cases by reason, with the numbers taken out of it.
     pub reasons: BTreeMap<String, usize>,
     /// Seconds of the slowest case.
     pub slowest_s: f64,
-    /// Panics, hangs, and cases that were taken for something else; must be empty.
+    /// Panics, hangs, and cases that were accepted as something else; must be empty.
     pub faults: Vec<String>,
 }
 
 /// A case that takes longer counts as hung.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Something to feed rubbish to.
+/// A reader that is given broken data.
 trait Victim {
     fn kind(&self) -> &'static str;
-    /// Makes the rubbish of one case and swallows it.
+    /// Makes the data of one case and reads it.
     fn swallow(&self, rng: &mut ChaCha8Rng) -> Result<Outcome>;
 }
 
-/// Feeds cases `0..cases` of this seed. `before` hears the number of each case before it
-/// begins, so that who watches from outside knows which one killed the program.
+/// Runs cases `0..cases` of this seed. `before` is called with the number of each case before it begins,
+/// so that an observer knows which one killed the program.
 ///
 /// # Errors
-/// When the scaffolding fails (a folder for temporary files); what a case does is no error.
+/// If the set-up fails (a folder for temporary files); what a case does is not an error.
 pub fn corpus(cases: usize, seed: u64, before: &mut dyn FnMut(usize)) -> Result<Report> {
     let folder = tempfile::tempdir()?;
     let victims: [Box<dyn Victim>; 6] = [
@@ -68,9 +68,9 @@ pub fn corpus(cases: usize, seed: u64, before: &mut dyn FnMut(usize)) -> Result<
         Box::new(files::RunCheckpoints::new(folder.path())?),
         Box::new(files::Cache::new(folder.path())?),
     ];
-    // Tars and pictures come from strangers, the rest from this machine.
+    // Tars and pictures come from strangers, so they get more cases; the rest comes from this machine.
     let turns = [0, 1, 0, 1, 0, 1, 2, 3, 4, 5];
-    // The message of a panic is in the report; the noise would hide it.
+    // The report lists the panics; their output would only hide it.
     std::panic::set_hook(Box::new(|_| {}));
     let mut report = Report::default();
     for case in 0..cases {
@@ -113,7 +113,7 @@ pub fn corpus(cases: usize, seed: u64, before: &mut dyn FnMut(usize)) -> Result<
     Ok(report)
 }
 
-/// A reason without what differs from case to case.
+/// A reason without the parts that differ from case to case.
 fn plain(reason: &str) -> String {
     let mut text = String::new();
     for word in reason.split_whitespace().take(12) {
@@ -151,7 +151,7 @@ fn break_bytes(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
                 bytes.drain(at..end);
             }
             _ => {
-                // A length that lies, somewhere in the head.
+                // A false length, somewhere in the header.
                 let at = at % 64.min(bytes.len());
                 let lie = [u64::MAX, 1 << 40, 1 << 31, 0][rng.random_range(0..4usize)].to_le_bytes();
                 let end = (at + 8).min(bytes.len());
@@ -161,7 +161,7 @@ fn break_bytes(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Some noise.
+/// Random bytes, at most `most`.
 fn noise(rng: &mut ChaCha8Rng, most: usize) -> Vec<u8> {
     let mut bytes = vec![0; rng.random_range(0..=most)];
     rng.fill_bytes(&mut bytes);

@@ -1,4 +1,4 @@
-//! Pictures that are none, or more than they say.
+//! Files that are not pictures, and pictures that are larger than they claim.
 
 use std::io::Cursor;
 
@@ -12,7 +12,7 @@ use super::{Outcome, Victim, break_bytes, noise};
 use crate::world::{root, samples};
 
 pub struct Pictures {
-    /// Sound pictures of many modes.
+    /// Valid pictures of many modes.
     sound: Vec<Vec<u8>>,
     preprocess: Preprocess,
     limits: Limits,
@@ -50,11 +50,11 @@ impl Pictures {
     fn picture(&self, rng: &mut ChaCha8Rng) -> Result<Vec<u8>> {
         let mut bytes = self.sound[rng.random_range(0..self.sound.len())].clone();
         match rng.random_range(0..16u32) {
-            // A decompression bomb: large, and inside the limit for once.
+            // A decompression bomb that is large but within the limit.
             0 if rng.random_bool(0.02) => {
                 bytes = encode(&DynamicImage::new_luma8(9000, 9000), ImageFormat::Png)?;
             }
-            // The size by the header is a lie.
+            // A false size in the header.
             0 | 1 => {
                 let side = [0, 1, 65_535, 1 << 20, u32::MAX, 9000][rng.random_range(0..6usize)];
                 bytes = png_sized(side, [side, 1, 0][rng.random_range(0..3usize)]);
@@ -72,13 +72,13 @@ impl Pictures {
                 ];
                 bytes = [magic[rng.random_range(0..6usize)], &noise(rng, 500)].concat();
             }
-            // Metadata without end.
+            // Endless metadata.
             5 if bytes.starts_with(&[0xff, 0xd8]) => {
                 let segment = [&[0xff, 0xe1, 0xff, 0xff][..], &vec![b'x'; 65_533]].concat();
                 let many = segment.repeat(rng.random_range(1..40usize));
                 bytes.splice(2..2, many);
             }
-            // Four colours of ink, or another number of them, in a file that has three.
+            // A header that claims four colours of ink, or another number, for a file that has three.
             6 if bytes.starts_with(&[0xff, 0xd8]) => {
                 if let Some(at) =
                     bytes.windows(2).position(|marker| marker[0] == 0xff && (0xc0..0xc3).contains(&marker[1]))
@@ -92,13 +92,13 @@ impl Pictures {
                 let frames = [&8u32.to_be_bytes()[..], b"acTL", &[0, 0, 0, 9, 0, 0, 0, 0], &[0; 4]].concat();
                 bytes.splice(33..33, frames);
             }
-            // Another animation, whose frames are larger than they say, or many.
+            // Another animation, whose frames are larger than declared, or many.
             7 => {
                 let frame = encode(&DynamicImage::new_rgb8(24, 20), ImageFormat::WebP)?;
                 let [width, height] = [0; 2].map(|_| [0, 1, 24, 16_383, 1 << 23][rng.random_range(0..5usize)]);
                 bytes = animated_webp(&frame, width, height, rng.random_range(0..2000usize));
             }
-            // Behind the picture there is more.
+            // More bytes after the picture.
             8 => bytes.extend(noise(rng, 3000)),
             9 => {}
             _ => break_bytes(&mut bytes, rng),
@@ -128,12 +128,12 @@ fn encode(picture: &DynamicImage, format: ImageFormat) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// An animated WebP of so many times the same frame, whose size by its own header is right.
+/// An animated WebP that repeats a frame `count` times; the frame's own header has the right size.
 fn animated_webp(frame: &[u8], width: u32, height: u32, count: usize) -> Vec<u8> {
     let side = |side: u32| side.saturating_sub(1).to_le_bytes()[..3].to_vec();
     let chunk = |name: &[u8; 4], body: &[u8]| [name, &(body.len() as u32).to_le_bytes()[..], body].concat();
     let head = [&[2, 0, 0, 0][..], &side(width), &side(height)].concat();
-    // Place, size, duration and flags, and the still picture without its own head.
+    // Place, size, duration and flags, and the still picture without its own header.
     let one = [&[0; 6][..], &side(width), &side(height), &[40, 0, 0, 0], &frame[12..]].concat();
     let mut body = b"WEBP".to_vec();
     body.extend(chunk(b"VP8X", &head));
@@ -142,7 +142,7 @@ fn animated_webp(frame: &[u8], width: u32, height: u32, count: usize) -> Vec<u8>
     chunk(b"RIFF", &body)
 }
 
-/// The head of a PNG of this size, with a right checksum, and hardly anything behind it.
+/// The header of a PNG of this size, with a correct checksum, and hardly any data.
 fn png_sized(width: u32, height: u32) -> Vec<u8> {
     let mut head = b"IHDR".to_vec();
     head.extend(width.to_be_bytes());

@@ -27,7 +27,7 @@ impl Tars {
         Ok(Self { members, runtime: tokio::runtime::Builder::new_current_thread().build()?, rules: Arc::new(rules) })
     }
 
-    /// A few samples under names and headers of all sorts.
+    /// A few samples with all sorts of names and headers.
     fn tar(&self, rng: &mut ChaCha8Rng) -> Vec<u8> {
         let mut tar = Vec::new();
         let first = rng.random_range(0..self.members.len());
@@ -35,7 +35,7 @@ impl Tars {
         let odd = rng.random_range(0..26u32);
         for i in 0..count {
             let (name, bytes) = &self.members[(first + i) % self.members.len()];
-            // Interleaved: keys come in turns.
+            // Interleaved samples: the keys alternate.
             let name =
                 if odd == 17 { format!("{}.{}", i % 3, name.rsplit('.').next().unwrap_or("x")) } else { name.clone() };
             let hit = i == count / 2;
@@ -70,7 +70,7 @@ impl Tars {
                 }
                 15 if hit => tar.extend(vec![0; BLOCK * rng.random_range(1..4usize)]),
                 16 => tar.extend(member(&name, rng.random_range(0..=255u32) as u8, bytes)),
-                // Captions that are none, or too many.
+                // Captions that say nothing, that are no text, or that are too long.
                 20..26 if name.ends_with(".txt") => {
                     let text = match odd {
                         20 => Vec::new(),
@@ -91,7 +91,7 @@ impl Tars {
             tar.extend([0; 2 * BLOCK]);
         }
         match rng.random_range(0..10u32) {
-            // Cut at a structure, or one byte beside it.
+            // Cut at a block boundary, or one byte from it.
             0..3 => {
                 let at = rng.random_range(0..=tar.len() / BLOCK) * BLOCK;
                 let at = (at + rng.random_range(0..3usize)).saturating_sub(1);
@@ -119,7 +119,7 @@ impl Victim for Tars {
         let (mut used, mut skipped, mut seen) = (0u32, None::<Reason>, 0);
         while let Some(sample) = self.runtime.block_on(samples.next()) {
             if sample.index != seen {
-                return Ok(Outcome::Wrong(format!("sample {seen} says that it is {}", sample.index)));
+                return Ok(Outcome::Wrong(format!("sample {seen} has the index {}", sample.index)));
             }
             seen += 1;
             match sample.content {
@@ -138,7 +138,7 @@ impl Victim for Tars {
         }
         let (count, fault) = samples.finish();
         if count != seen {
-            return Ok(Outcome::Wrong(format!("{seen} samples came, {count} were counted")));
+            return Ok(Outcome::Wrong(format!("{seen} samples arrived, but {count} were counted")));
         }
         Ok(match (used, skipped, fault) {
             (0, _, Some(fault)) => Outcome::Refused(fault.to_string()),

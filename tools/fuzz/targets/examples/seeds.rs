@@ -1,5 +1,5 @@
-//! Writes the seeds that can be made by rule; those that once were findings lie beside them
-//! under the name `found-…` and stay.
+//! Writes the seeds that can be generated. Seeds that once were findings lie beside them under the
+//! name `found-…` and are kept.
 //!
 //!     cargo run --release --workspace --example seeds
 #![allow(clippy::unwrap_used)]
@@ -204,7 +204,7 @@ fn state_dict(protocol: u8) -> Vec<u8> {
     pickle
 }
 
-/// A ZIP archive as torch.save makes it: parts as they are, one after the other.
+/// A ZIP archive as torch.save makes it: uncompressed parts, one after the other.
 fn archive() -> Vec<u8> {
     let numbers = [1f32, 2.0].map(f32::to_le_bytes).concat();
     let parts: [(&str, Vec<u8>); 3] =
@@ -243,7 +243,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// The same as PyTorch wrote it before 1.6: pickles, then the numbers.
+/// The same in PyTorch's format before 1.6: pickles, then the numbers.
 fn legacy() -> Vec<u8> {
     let mut bytes = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.".to_vec();
     bytes.extend(b"\x80\x02}X\x0d\x00\x00\x00little_endian\x88s.");
@@ -269,7 +269,7 @@ fn caches(write: Write_<'_>) {
         let entry = Entry { samples: (0..rows).map(sample).collect(), fault };
         let bytes = entry.to_bytes(&key).unwrap();
         write("cache", name, &[&bytes]);
-        // The seal is the 32 bytes before Arrow's own trailer of 10, whose first four count it.
+        // The seal is the 32 bytes before Arrow's own trailer of 10 bytes, whose first four hold the length of both.
         let (arrow, rest) = bytes.split_at(bytes.len() - 42);
         let length = i32::from_le_bytes(rest[32..36].try_into().unwrap()) - 32;
         write("cache_sealed", name, &[arrow, &length.to_le_bytes(), &rest[36..]]);

@@ -1,9 +1,9 @@
-//! What strangers' bytes are fed to, and what must hold whatever they are.
+//! Functions that take bytes from strangers, and what must hold for any bytes.
 //!
-//! One function a fuzz target of `tools/fuzz`. Each takes any bytes and returns, or panics: a
-//! panic is a finding, in the function that was called or in what is asserted of its result.
-//! The tests here feed them the seeds, among which is every input that once was a finding.
-#![allow(clippy::unwrap_used)] // its panics are what is looked for
+//! There is one function per fuzz target of `tools/fuzz`. Each takes any bytes and returns, or
+//! panics: a panic is a finding, in the code under test or in an assertion about its result. The
+//! tests here run the seeds, which include every input that once was a finding.
+#![allow(clippy::unwrap_used)] // a panic is a finding
 
 mod models;
 mod texts;
@@ -20,7 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 pub use models::{model_config, pickle, picture, safetensors, tiny_files};
 pub use texts::{captions, templates};
 
-/// What a target does with a fuzzer's bytes; a fault is a panic.
+/// A target: takes a fuzzer's bytes; a fault is a panic.
 pub type Target = fn(&[u8]);
 
 /// All targets by their names.
@@ -39,16 +39,16 @@ pub const ALL: [(&str, Target); 11] = [
 ];
 
 thread_local! {
-    /// A folder for targets that read files; on a disk of memory where there is one.
+    /// A folder for targets that read files; in memory if the system has `/dev/shm`.
     static FOLDER: tempfile::TempDir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
 }
 
-/// Runs `with` in a folder that is this thread's own. What it leaves is there the next time.
+/// Runs `with` in a folder of this thread. Its files stay there for the next call.
 fn in_folder<R>(with: impl FnOnce(&Path) -> R) -> R {
     FOLDER.with(|folder| with(folder.path()))
 }
 
-/// A shard. The first byte says where its captions are, the rest is the tar.
+/// A shard. The first byte chooses where its captions are, the rest is the tar.
 pub fn tar(data: &[u8]) {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let Some((how, tar)) = data.split_first() else { return };
@@ -82,7 +82,7 @@ pub fn tar(data: &[u8]) {
 }
 
 options! {
-    /// A table such as `[model]`, which needs burn.
+    /// A table such as `[model]`, whose real definition needs burn.
     pub struct Model {
         /// The checkpoint.
         weights: std::path::PathBuf => free;
@@ -94,7 +94,7 @@ impl Section for Model {
     const ABOUT: &'static str = "the checkpoint";
 }
 
-/// The text of a pipeline.toml, against the kinds that need no model.
+/// The text of a pipeline.toml, checked with the kinds that need no model.
 pub fn config(data: &[u8]) {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
     let registry = REGISTRY.get_or_init(|| {
@@ -108,14 +108,14 @@ pub fn config(data: &[u8]) {
     let checked =
         Config::parse("pipeline.toml", text.to_owned(), ".".into()).and_then(|config| check(&config, registry));
     match checked {
-        // What a run writes down as its config is a config.
+        // The resolved config, which a run writes, must be a config that means the same.
         Ok(plan) => {
             let again = Config::parse("resolved", plan.resolved().to_owned(), ".".into());
             let again = again.and_then(|config| check(&config, registry));
             assert_eq!(again.map(|plan| plan.resolved().to_owned()).ok().as_deref(), Some(plan.resolved()));
         }
         Err(faults) => {
-            assert!(!faults.is_empty(), "refused without a word");
+            assert!(!faults.is_empty(), "refused without a message");
             for fault in faults {
                 assert!(!fault.message.is_empty() && !fault.to_string().is_empty());
             }
@@ -123,7 +123,7 @@ pub fn config(data: &[u8]) {
     }
 }
 
-/// What a config says of shards, one pattern a line.
+/// The patterns of a shard list, one per line.
 pub fn shard_list(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let patterns: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -133,7 +133,7 @@ pub fn shard_list(data: &[u8]) {
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
-    // A `*` may walk the disk, and nothing is learned from that.
+    // A `*` may search the whole disk, which tests nothing.
     if !text.contains(['*', '?', '[', '/']) {
         in_folder(|folder| {
             if let Ok(sources) = resolve(&patterns, folder, Pipes::Refused) {
@@ -149,7 +149,7 @@ pub fn cache(data: &[u8]) {
     let key = EntryKey { fingerprint: "f".into(), shard: "s.tar".into(), identity: "size=1".into() };
     if let Ok(entry) = Entry::from_bytes(data, &key) {
         sound(&entry);
-        // What was read is written as it was: whoever made the file.
+        // An entry that was read is written unchanged, whoever made the file.
         assert_eq!(
             format!("{:?}", Entry::from_bytes(&entry.to_bytes(&key).unwrap(), &key).unwrap()),
             format!("{entry:?}")
@@ -164,7 +164,7 @@ pub fn cache(data: &[u8]) {
     });
 }
 
-/// The same behind a seal that is right, as someone would forge who means harm.
+/// The same, behind a correct seal, which an attacker could forge.
 pub fn cache_sealed(data: &[u8]) {
     if let Ok(sealed) = features::sealed(data.to_vec()) {
         cache(&sealed);

@@ -1,4 +1,4 @@
-//! Checkpoints of others, and pictures.
+//! Checkpoints and pictures from other sources.
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +57,7 @@ pub fn tiny_files() -> &'static [(&'static str, Vec<u8>)] {
     })
 }
 
-/// Fills a folder of its own with these files and no others.
+/// Fills a folder with these files and no others.
 fn with_files<R>(name: &str, files: &[(&str, &[u8])], with: impl FnOnce(&Path) -> R) -> R {
     in_folder(|folder| {
         let dir = folder.join(name);
@@ -95,7 +95,7 @@ fn read_all(path: &Path) {
     told(path, Checkpoint::open(path).and_then(read));
 }
 
-/// An error names the file that it is about.
+/// Checks that an error names its file.
 fn told<R>(path: &Path, result: Result<R, Error>) {
     if let Err(error) = result {
         let dir = if path.is_dir() { path } else { path.parent().unwrap() };
@@ -120,7 +120,7 @@ pub fn pickle(data: &[u8]) {
     with_files("pickle", &[(config.0, &config.1), (name, bytes)], read_all);
 }
 
-/// One of the JSON files of a checkpoint; the first byte says which.
+/// One of the JSON files of a checkpoint; the first byte chooses which.
 pub fn model_config(data: &[u8]) {
     let Some((how, bytes)) = data.split_first() else { return };
     let [config, weights, open_clip_config, open_clip_weights] = tiny_files() else { return };
@@ -140,7 +140,7 @@ pub fn model_config(data: &[u8]) {
                 Preprocess::open(dir, Some(2)).map(|preprocess| {
                     let (height, width) = preprocess.size();
                     assert!(height > 0 && width > 0);
-                    // What is written says the same; all that was read from such a file can be written.
+                    // The written config means the same; every config that was read can be written.
                     let written = preprocess.to_hugging_face().unwrap().to_string();
                     with_files("again", &[("preprocessor_config.json", written.as_bytes())], |dir| {
                         assert_eq!(Preprocess::open(dir, Some(2)).unwrap(), preprocess);

@@ -37,7 +37,7 @@ fn texts() -> &'static Texts {
     })
 }
 
-/// The most images of a batch here.
+/// The most images per batch here.
 const MOST: usize = 8;
 
 /// A batch of images with these captions, two neighbours each.
@@ -61,8 +61,8 @@ fn batch(captions: Vec<Vec<String>>, how: u8) -> Paired {
     Paired { batch, k: 2, neighbours, cosines: vec![0.5; 2 * count] }
 }
 
-/// Captions, those of an image one a line and images apart by an empty line. The first byte says
-/// which generator makes texts of them, the second which draws.
+/// Captions, one per line, with an empty line between two images. The first byte chooses the reader
+/// and the options of the writers, the second is the seed.
 pub fn captions(data: &[u8]) {
     let [how, seed, text @ ..] = data else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
@@ -80,7 +80,7 @@ pub fn captions(data: &[u8]) {
     made(reader, &batch(images, *how), &own.negations, &own.twins, *how, *seed);
 }
 
-/// A file of templates. The first byte says for what.
+/// A file of templates. The first byte chooses its kind.
 pub fn templates(data: &[u8]) {
     let Some((how, text)) = data.split_first() else { return };
     let own = texts();

@@ -1,4 +1,4 @@
-//! Every seed, and cuts and flips of it, through its target.
+//! Runs every seed, cut and with flipped bytes too, through its target.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -17,10 +17,10 @@ fn every_seed_passes() {
         for entry in std::fs::read_dir(seeds.join(name)).unwrap() {
             let path = entry.unwrap().path();
             let bytes = std::fs::read(&path).unwrap();
-            // The name of the seed stands in the output when it panics.
+            // The last name in the output is the seed that panics.
             println!("{}", path.display());
             target(&bytes);
-            // Short of a fuzzer: what it would try first.
+            // A few of the changes that a fuzzer would try first.
             for at in (0..bytes.len()).step_by((bytes.len() / 40).max(1)) {
                 let mut flipped = bytes.clone();
                 flipped[at] ^= 1 << (at % 8);

@@ -23,9 +23,9 @@ pub enum Place {
     GroundOrTop,
 }
 
-/// A kind of object. Its name is a concrete noun that WordNet knows, and no
-/// name is a kind of another (a duck would be a bird), so that "present" and
-/// "absent" are plain facts.
+/// A kind of object. Its name is a concrete noun that WordNet knows, and no name is
+/// a kind of another (a duck would be a bird), so that "present" and "absent" are
+/// unambiguous.
 pub struct Thing {
     /// Singular, lower case.
     pub name: &'static str,
@@ -35,7 +35,7 @@ pub struct Thing {
     pub size: (f32, f32),
     /// Where it may be.
     pub place: Place,
-    /// The height in drawing units at which other things may stand on it.
+    /// The height in drawing units on which other things may stand.
     pub top: Option<f32>,
     /// The colours of its main part.
     pub colors: &'static [Color],
@@ -50,7 +50,7 @@ impl Thing {
     }
 }
 
-/// Every kind there is, in a fixed order (files hold names, never positions).
+/// All kinds, in a fixed order (files hold names, never positions).
 pub const THINGS: &[&[Thing]] = &[animals::THINGS, outdoors::THINGS, plants::THINGS, indoors::THINGS, vehicles::THINGS];
 
 /// All things, in order.
