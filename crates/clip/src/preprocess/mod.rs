@@ -6,7 +6,6 @@
 //! (grey, CMYK, with alpha, palette, 16 bit) and made RGB afterwards. EXIF
 //! orientation is not applied, as Pillow's `open` does not.
 
-#[cfg(test)]
 mod jpeg;
 mod picture;
 mod resize;
@@ -21,7 +20,7 @@ use resize::{Filter, Geometry, Size};
 
 /// Grows with every change of this module that changes pixels, so that
 /// features cached from the old ones are not taken for new.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const OPENAI_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const OPENAI_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];

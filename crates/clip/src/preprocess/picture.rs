@@ -6,10 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use image::{ColorType, ImageDecoder, ImageFormat};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::jpeg::{self, Colours, Fault};
 
 /// What a picture may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +44,14 @@ pub enum DecodeError {
         height: u32,
         /// The limit.
         max_pixels: u64,
+    },
+    /// A picture of a format that is read, in a coding that is not.
+    #[error("{format:?} files with {coding} are not read; save the picture anew")]
+    Coding {
+        /// The format by the first bytes.
+        format: ImageFormat,
+        /// What is not done.
+        coding: &'static str,
     },
     /// The file breaks the rules of its format.
     #[error("broken {format:?} file: {reason}")]
@@ -131,67 +137,21 @@ fn check_size(width: u32, height: u32, limits: &Limits) -> Result<(), DecodeErro
 }
 
 fn jpeg(file: &[u8], limits: &Limits) -> Result<Picture, DecodeError> {
-    // The decoder fills what is missing with grey; Pillow refuses such a file.
-    let bad = |reason: &dyn Display| broken(ImageFormat::Jpeg, reason);
-    if !after_headers(file).windows(2).rev().any(|marker| marker == [0xff, 0xd9]) {
-        return Err(bad(&"it is cut short: no end marker"));
-    }
-    let options = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX));
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
-    decoder.decode_headers().map_err(|e| bad(&e))?;
-    let (Some((width, height)), Some(space)) = (decoder.dimensions(), decoder.input_colorspace()) else {
-        return Err(bad(&"no header"));
+    let format = ImageFormat::Jpeg;
+    let picture = jpeg::decode(file, limits.max_pixels).map_err(|fault| match fault {
+        // Pillow refuses such a file too.
+        Fault::Cut => broken(format, "it is cut short: no end marker"),
+        Fault::Broken(reason) => broken(format, reason),
+        Fault::Unknown(coding) => DecodeError::Coding { format, coding },
+        Fault::TooLarge(width, height) => DecodeError::TooLarge { width, height, max_pixels: limits.max_pixels },
+    })?;
+    let mode = match picture.colours {
+        Colours::Grey => Mode::L,
+        Colours::Rgb | Colours::YCbCr => Mode::Rgb,
+        Colours::Cmyk | Colours::Ycck => Mode::Cmyk,
     };
-    let (width, height) = (width as u32, height as u32);
-    check_size(width, height, limits)?;
-    let (space, mode) = match space {
-        ColorSpace::Luma => (space, Mode::L),
-        ColorSpace::YCbCr | ColorSpace::RGB => (ColorSpace::RGB, Mode::Rgb),
-        // As stored: the resize is to see inks, not colours.
-        ColorSpace::CMYK | ColorSpace::YCCK => (space, Mode::Cmyk),
-        other => return Err(bad(&format_args!("the colours are {other:?}"))),
-    };
-    decoder.set_options(options.jpeg_set_out_colorspace(space));
-    let mut data = vec![0; width as usize * height as usize * mode.bytes()];
-    decoder.decode_into(&mut data).map_err(|e| bad(&e))?;
-    // Pillow takes every such file as Adobe writes it: with inverted inks. An
-    // inverted ink of YCCK is what the three luma-chroma values give as RGB.
-    for pixel in data.chunks_exact_mut(4).filter(|_| mode == Mode::Cmyk) {
-        if space == ColorSpace::YCCK {
-            let rgb = ycc_to_rgb([pixel[0], pixel[1], pixel[2]]);
-            pixel[..3].copy_from_slice(&rgb);
-        } else {
-            pixel[..3].iter_mut().for_each(|ink| *ink = 255 - *ink);
-        }
-        pixel[3] = 255 - pixel[3];
-    }
-    Ok(Picture { width, height, mode, indexed: false, padding: [0; 4], data })
-}
-
-/// What follows the first start-of-scan marker, behind any thumbnail with an end
-/// marker of its own; the whole file if its segments cannot be followed.
-fn after_headers(file: &[u8]) -> &[u8] {
-    let mut at = 2;
-    while let Some(&[0xff, marker, high, low]) = file.get(at..at + 4) {
-        match marker {
-            0xda => return &file[at..],
-            0xff => at += 1,
-            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
-        }
-    }
-    file
-}
-
-/// JFIF's conversion, in libjpeg's fixed point.
-fn ycc_to_rgb([y, cb, cr]: [u8; 3]) -> [u8; 3] {
-    let (y, cb, cr) = (i32::from(y) << 16, i32::from(cb) - 128, i32::from(cr) - 128);
-    let red = y + 91_881 * cr;
-    let green = y - 22_554 * cb - 46_802 * cr;
-    let blue = y + 116_130 * cb;
-    [red, green, blue].map(|value| ((value + (1 << 15)) >> 16).clamp(0, 255) as u8)
+    let (width, height) = (picture.width as u32, picture.height as u32);
+    Ok(Picture { width, height, mode, indexed: false, padding: [0; 4], data: picture.pixels })
 }
 
 fn png(file: &[u8], limits: &Limits) -> Result<Picture, DecodeError> {
