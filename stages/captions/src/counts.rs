@@ -27,6 +27,8 @@ pub enum Count {
     NoFull,
     /// Images whose captions name no thing that twins could be about.
     NothingPresent,
+    /// Captions so long that their denial was put in front.
+    DeniedInFront,
     /// Nouns turned down: not a thing that a photo can show and that can be missing from it.
     NotConcrete,
     /// Nouns turned down: the caption says the word.
@@ -47,7 +49,7 @@ pub enum Count {
 
 impl Count {
     /// All of them, in the order of the definition.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Images,
         Self::FromNearest,
         Self::FromLater,
@@ -57,6 +59,7 @@ impl Count {
         Self::FullReplaced,
         Self::NoFull,
         Self::NothingPresent,
+        Self::DeniedInFront,
         Self::NotConcrete,
         Self::SameLemma,
         Self::Synonym,
@@ -74,7 +77,7 @@ pub struct Counts([u64; Count::ALL.len()]);
 
 impl Counts {
     /// What `stages.json` reports, with the names there.
-    pub fn reported(&self) -> [(&'static str, u64); 8] {
+    pub fn reported(&self) -> [(&'static str, u64); 9] {
         [
             (metric::OBJECT_FROM_NEAREST_NEIGHBOUR, self[Count::FromNearest]),
             (metric::OBJECT_FROM_LATER_NEIGHBOUR, self[Count::FromLater]),
@@ -83,6 +86,7 @@ impl Counts {
             (metric::FULL_ABOVE_BOUND, self[Count::FullAboveBound]),
             (metric::FULL_REPLACED, self[Count::FullReplaced]),
             (metric::NOTHING_PRESENT, self[Count::NothingPresent]),
+            (metric::DENIED_IN_FRONT, self[Count::DeniedInFront]),
             (metric::NOUNS_THAT_LOOK_PRESENT, self[Count::LooksPresent]),
         ]
     }
@@ -137,7 +141,8 @@ mod tests {
             ("full_above_bound", 15),
             ("full_replaced", 16),
             ("nothing_present", 18),
-            ("nouns_that_look_present", 26),
+            ("denied_in_front", 19),
+            ("nouns_that_look_present", 27),
         ];
         assert_eq!(counts.reported(), expected);
     }

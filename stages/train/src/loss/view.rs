@@ -122,14 +122,18 @@ impl RoleTexts {
         Ok(Tensor::cat(columns, 1).reshape([count * roles.len(), width]))
     }
 
+    /// The numbers n = 0, 1, … as long as there is a text `role(n)`.
+    pub fn numbered(&self, role: fn(u8) -> Role) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).take_while(move |&n| self.find(role(n)).is_some())
+    }
+
     /// The places of `one(n)` and `other(n)` for n = 0, 1, … as long as there is a text `one(n)`: for
     /// instance of each true text and the false text that belongs to it.
     ///
     /// # Errors
     /// [`TrainError::Role`] when `one(n)` is there without `other(n)`.
     pub fn pairs(&self, one: fn(u8) -> Role, other: fn(u8) -> Role) -> Result<Vec<(usize, usize)>, TrainError> {
-        let there = (0..=u8::MAX).map_while(|n| self.find(one(n)).map(|place| (n, place)));
-        there.map(|(n, place)| Ok((place, self.place(other(n))?))).collect()
+        self.numbered(one).map(|n| Ok((self.place(one(n))?, self.place(other(n))?))).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clip::Layout;
 use model::Products;
-use pipeline_engine::{Chosen, Moved, choice, options};
+use pipeline_engine::{Moved, Several, choice, options};
 
 use crate::loss::Loss;
 use crate::optimizer::Settings;
@@ -33,8 +33,9 @@ choice! {
 options! {
     /// Options of the stage `train`.
     pub struct TrainOptions {
-        /// What is minimised; the options of each loss have a table of their own.
-        loss: Chosen<dyn Loss> = Chosen::of("tng");
+        /// What is minimised: one loss or a list, whose terms are added. The options of each have a table
+        /// of their own.
+        loss: Several<dyn Loss> = Several::of(&["tng"]);
         /// The highest learning rate.
         lr: f64 = 5e-6, 0.0..=1.0;
         /// Steps over which the learning rate rises from 0.
