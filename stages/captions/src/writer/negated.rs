@@ -155,11 +155,12 @@ impl NegatedWriter {
         }
         let cut = parts.unwrap_or((caption, ""));
         let filling = Filling { caption, cut, absent: Some(&absent), second: second.as_ref(), ..Filling::default() };
-        let text = template.0.fill(filling);
+        let wording = template.wording(rng);
+        let text = wording.fill(filling);
         let others = if self.contradictions { reading.other_captions(i) } else { Vec::new() };
         let shown = Present::of(reading.drawn(i), &others).draw(true, rng).filter(|_| self.contradictions);
         let contradiction =
-            shown.map_or_else(|| text.clone(), |shown| template.0.fill(Filling { absent: Some(shown), ..filling }));
+            shown.map_or_else(|| text.clone(), |shown| wording.fill(Filling { absent: Some(shown), ..filling }));
         let denied = [Some(&absent), second.as_ref().filter(|_| template.names_second())];
         NegatedTexts { text, contradiction, denied: denied.into_iter().flatten().map(alone).collect() }
     }
