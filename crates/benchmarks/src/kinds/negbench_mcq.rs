@@ -19,9 +19,9 @@ options! {
         file: PathBuf;
         /// The folder with the images, or shards (paths, globs, braces; one or a list).
         images: Vec<String>;
-        /// Also measure which wrong answers were chosen, and the training-free answer.
+        /// Also measure which wrong answers were chosen, and the training-free answers.
         baselines: bool = false;
-        /// The training-free answer's weight of what a text denies.
+        /// The weight of what a text denies, in the answers training_free and lambda.
         lambda: f64 = 0.5, 0.0..=10.0;
     }
 }
