@@ -40,9 +40,12 @@ pub struct Arguments {
     /// Write the measurements as JSON lines, as in a run's results.jsonl.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
-    /// The training-free answer's weight of what a text denies.
+    /// The weight of what a text denies, in the training-free answers training_free and lambda.
     #[arg(long, default_value_t = 0.5)]
     lambda: f64,
+    /// cc-neg: which rows of the published file are measured, test (the last 40 000) or all.
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: String,
     /// zero-shot: a sentence with {} for the class's name; may be given several times.
     #[arg(long, value_name = "TEXT", default_value = "a photo of a {}.")]
     template: Vec<String>,
@@ -177,11 +180,14 @@ impl Arguments {
     fn options(&self, benchmark: &Alternative<dyn Source>) -> Vec<(&'static str, Value)> {
         let list = |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect());
         let file = self.file.as_ref().map(|file| Value::String(file.display().to_string()));
+        // The captions of plain retrieval deny next to nothing: their training-free answers are the tower's own.
+        let baselines = file.is_some();
         let flags = [
             ("file", file),
             ("images", Some(list(&self.images))),
-            ("baselines", Some(Value::Boolean(true))),
+            ("baselines", Some(Value::Boolean(baselines))),
             ("lambda", Some(Value::Float(self.lambda))),
+            ("split", Some(Value::String(self.split.clone()))),
             ("templates", Some(list(&self.template))),
         ];
         let specs = (benchmark.specs)();
