@@ -33,7 +33,7 @@ const FORWARD: &[&str] =
 const AHEAD: usize = 2;
 /// Words that separate clauses.
 const BREAKS: &[&str] = &["but", "while", "yet", "whereas", "though", "although", "however", "only", "just", "instead"];
-/// Words that name nothing that can be seen.
+/// Words that name nothing that can be seen, and words of looking at pictures.
 const EMPTY: &[&str] = &[
     "a",
     "an",
@@ -105,7 +105,25 @@ const EMPTY: &[&str] = &[
     "also",
     "any",
     "to",
-    "any",
+    "into",
+    "out",
+    "view",
+    "frame",
+    "setting",
+    "sight",
+    "part",
+    "look",
+    "looks",
+    "looking",
+    "notice",
+    "spot",
+    "point",
+    "would",
+    "will",
+    "whoever",
+    "anywhere",
+    "around",
+    "made",
 ];
 
 /// What a sentence affirms and denies; either may be empty.

@@ -4,7 +4,7 @@
 //! * [`known`]: COCO's annotations, a table, or captions, as things present and absent.
 //! * [`multiple_choice`] and [`queries`]: four statements of which one is true; captions with a
 //!   denied object.
-//! * [`templates`]: their wordings; training uses none of them.
+//! * [`templates`]: their wordings, two lists; training uses none of them.
 //! * [`audit`]: the share of generated captions that are false.
 
 pub mod audit;
@@ -18,6 +18,7 @@ mod thing;
 pub use known::{Known, KnownError, Picture};
 pub use multiple_choice::{Claim, Question, expected_false, questions, row};
 pub use queries::negated_queries;
+pub use templates::Wordings;
 pub use thing::Thing;
 
 #[cfg(test)]
