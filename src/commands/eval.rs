@@ -8,6 +8,7 @@ use benchmarks::Source;
 use benchmarks::score::Series;
 use clap::{Args, builder::PossibleValuesParser};
 use clip::TextTower;
+use items::metric;
 use model::Model;
 use pipeline_engine::{
     Alternative, Alternatives, Config, Measurement, Moment, Phase, StageError, StageKind, Value, outside_run,
@@ -127,7 +128,7 @@ impl Arguments {
         let mut all_paired = true;
         for series in &own.series {
             let measured = series.measured(&at(Phase::After), name);
-            let part = if series.part == "all" { String::new() } else { format!(" ({})", series.part) };
+            let part = if series.part == metric::ALL { String::new() } else { format!(" ({})", series.part) };
             let _ = write!(table, "{:<44} ", format!("{}{part}", series.metric));
             let is_same = |other: &&Series| other.metric == series.metric && other.part == series.part;
             if let Some(against) = other.and_then(|other| other.series.iter().find(is_same)) {
