@@ -8,7 +8,7 @@ use benchmarks::kinds::negbench_retrieval::RetrievalRow;
 use benchmarks::kinds::{negbench_mcq, negbench_retrieval};
 use clap::{Args, builder::PossibleValuesParser};
 use questions::templates::Kind;
-use questions::{Known, KnownError, Wordings, expected_false, negated_queries, questions, row};
+use questions::{Known, KnownError, LEAST, Wordings, expected_false, negated_queries, questions, row};
 
 use super::{Context, Failure};
 use crate::print;
@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(long, default_value_t = 3)]
     each: usize,
     /// Images that must show an object before it is denied of others.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = LEAST)]
     least: u32,
     /// Which sentences are written. The second list asks about the same things in sentences that are built in another
     /// way.
@@ -56,7 +56,7 @@ impl Arguments {
     pub fn run(&self, _: &Context) -> Result<(), Failure> {
         let known = self.known().map_err(anyhow::Error::from)?;
         let asked = questions(&known, self.each, self.seed);
-        let wordings = Wordings::of(&self.wordings).unwrap_or_default();
+        let wordings = Wordings::of(&self.wordings).unwrap_or(Wordings::First);
         let queries = negated_queries(&known, self.seed, wordings);
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
         let (mcq, retrieval) = (self.out.join("mcq.csv"), self.out.join("retrieval.csv"));

@@ -57,7 +57,7 @@ pub trait Benchmark: Send {
 }
 
 /// A benchmark in an `[[eval]]` table.
-pub(crate) struct Probed {
+pub struct Probed {
     name: String,
     benchmark: Box<dyn Benchmark>,
 }

@@ -1,28 +1,22 @@
 //! The wordings of questions and queries; training uses none of them.
 
+use pipeline_engine::choice;
+
 use crate::thing::{Thing, capitalised};
 
-/// A list of wordings. Both lists say the same things, line by line as many of each kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wordings {
-    /// Close to NegBench's own sentences.
-    #[default]
-    First,
-    /// Sentences that are built in another way.
-    Second,
+choice! {
+    /// A list of wordings. Both lists say the same things, line by line as many of each kind.
+    pub enum Wordings {
+        /// Close to NegBench's own sentences.
+        First = "first",
+        /// Sentences that are built in another way.
+        Second = "second",
+    }
 }
 
 impl Wordings {
     /// Both.
     pub const ALL: [Self; 2] = [Self::First, Self::Second];
-
-    /// Its name on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::First => "first",
-            Self::Second => "second",
-        }
-    }
 
     /// The list of this name, if there is one.
     pub fn of(word: &str) -> Option<Self> {

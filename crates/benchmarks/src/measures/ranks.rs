@@ -48,6 +48,18 @@ impl Ranks {
         Ok(Self::new(coverage, pictures.dim, pictures.features, captions, baselines))
     }
 
+    /// Images of `pictures` by their places, each once, with the texts that belong to them.
+    pub fn of_pictures(
+        coverage: Coverage,
+        pictures: &Pictures,
+        texts: Vec<(usize, Vec<String>)>,
+        baselines: Option<Baselines>,
+    ) -> Self {
+        let features = texts.iter().flat_map(|(place, _)| pictures.feature(*place)).copied().collect();
+        let captions = texts.into_iter().map(|(_, texts)| texts).collect();
+        Self::new(coverage, pictures.dim, features, captions, baselines)
+    }
+
     /// Rows of an image and its texts; the images are those that the rows name, each once. An empty text
     /// asks nothing: it is counted, not measured, and its image stays among the images to choose from.
     ///
