@@ -51,7 +51,7 @@ pub struct Arguments {
     /// cc-neg: which rows of the published file are measured, test (the last 40 000) or all.
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     split: String,
-    /// negated-retrieval: which sentences deny, first or second.
+    /// negated-mcq and negated-retrieval: which list of sentences, first or second.
     #[arg(long, value_name = "LIST", default_value = Wordings::First.word())]
     wordings: String,
     /// zero-shot: a sentence with {} for the class's name; may be given several times.

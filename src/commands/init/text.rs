@@ -31,7 +31,7 @@ pub struct Choices<'a> {
     pub cores: usize,
     /// Held-out shards.
     pub eval: Option<String>,
-    /// True if negated queries can be made of their captions.
+    /// True if questions and negated queries can be made of their captions.
     pub negated: bool,
     /// Questions about them.
     pub questions: Option<String>,
@@ -124,6 +124,11 @@ lr = {lr} # a guess from the width of the tower ({width}); the paper uses 5e-6 f
         if self.negated {
             text.push_str(&format!(
                 "\n[[eval]]\nkind = \"negated-retrieval\" # the same captions, each with an absent object denied\nimages = {images}\n"
+            ));
+        }
+        if self.negated && self.questions.is_none() {
+            text.push_str(&format!(
+                "\n[[eval]]\nkind = \"negated-mcq\" # which of four statements is true, made from the captions\nimages = {images}\n"
             ));
         }
         if let Some(file) = &self.questions {

@@ -62,7 +62,7 @@ const WRONG_TYPES: [&str; 3] = ["hybrid", "positive", "negative"];
 
 /// The question with the types of its options: by place in NegBench's own files, where the correct
 /// answer comes first and then a hybrid, a positive and a negative one; else by wording.
-fn question(row: McqRow) -> Question {
+pub fn question(row: McqRow) -> Question {
     let by_wording = |text: &String| {
         let of = match (has_negation(text), parts(text).affirmed.is_empty()) {
             (false, _) => "positive",

@@ -70,21 +70,29 @@ impl Choice {
     ) -> Result<Self, StageError> {
         let wanted: Vec<&str> = questions.iter().map(|question| question.image.as_str()).collect();
         let found = gather(name, images, &wanted, build)?;
-        let mut coverage = Coverage { rows: questions.len(), missing: found.missing, ..Coverage::default() };
+        let coverage = Coverage { rows: questions.len(), missing: found.missing, ..Coverage::default() };
+        let placed = found.places.into_iter().zip(questions).filter_map(|(place, question)| Some((place?, question)));
+        Ok(Self::of_pictures(coverage, found.pictures, placed, baselines))
+    }
+
+    /// Questions about images of `pictures`, each with the place of its image; they are the rows that
+    /// `coverage` says are used.
+    pub fn of_pictures(
+        coverage: Coverage,
+        pictures: Pictures,
+        questions: impl IntoIterator<Item = (usize, Question)>,
+        baselines: Option<Baselines>,
+    ) -> Self {
         let mut texts = Texts::default();
-        let asked: Vec<Asked> = questions
-            .into_iter()
-            .zip(found.places)
-            .filter_map(|(question, place)| {
-                let Question { options, correct, part, option_types, .. } = question;
-                let image = place?;
-                let options = options.iter().map(|text| texts.place(text)).collect();
-                Some(Asked { image, options, correct, part, option_types })
-            })
-            .collect();
-        coverage.used = asked.len();
-        let mean = found.pictures.mean(asked.iter().map(|question| question.image));
-        Ok(Self { coverage, pictures: found.pictures, mean, texts, asked, baselines })
+        let asked = |(image, question): (usize, Question)| {
+            let Question { options, correct, part, option_types, .. } = question;
+            let options = options.iter().map(|text| texts.place(text)).collect();
+            Asked { image, options, correct, part, option_types }
+        };
+        let asked: Vec<Asked> = questions.into_iter().map(asked).collect();
+        let coverage = Coverage { used: asked.len(), ..coverage };
+        let mean = pictures.mean(asked.iter().map(|question| question.image));
+        Self { coverage, pictures, mean, texts, asked, baselines }
     }
 
     /// Notes rows that do not count.

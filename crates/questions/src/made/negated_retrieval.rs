@@ -7,9 +7,8 @@ use benchmarks::pictures::Pictures;
 use benchmarks::{Benchmark, Coverage, Source, verify};
 use pipeline_engine::{Build, Look, Part, StageError, options};
 
-use super::Made;
+use super::{Made, told};
 use crate::LEAST;
-use crate::known::Known;
 use crate::queries::negated_queries;
 use crate::templates::Wordings;
 
@@ -61,16 +60,12 @@ impl Source for NegatedRetrieval {
 impl NegatedRetrieval {
     /// The place of each image that has queries, with them, and how many images have none.
     fn queries(&self, pictures: &Pictures) -> Result<(Vec<(usize, Vec<String>)>, usize), StageError> {
-        let described: Vec<(String, Vec<String>)> =
-            pictures.keys.iter().map(|key| file_name(key)).zip(pictures.captions.iter().map(|c| c.to_vec())).collect();
-        let known = Known::from_described(described, self.least).map_err(|e| {
-            StageError::msg(format!("no negated queries can be made of {}: {e}", self.images.join(", ")))
-        })?;
+        let known = told(pictures, &self.images, self.least)?;
         let mut made = negated_queries(&known, self.seed, self.wordings).into_iter().peekable();
         let mut queries = Vec::new();
-        // Both are in the order of the shards; a row without a partner is an image without queries.
-        for (place, key) in pictures.keys.iter().enumerate() {
-            if let Some((row, _)) = made.next_if(|(row, _)| row.filepath == file_name(key)) {
+        // Both are in the order of the shards; an image without a row has no queries.
+        for (place, picture) in known.pictures.iter().enumerate() {
+            if let Some((row, _)) = made.next_if(|(row, _)| row.filepath == picture.image) {
                 queries.push((place, row.captions));
             }
         }
@@ -79,30 +74,15 @@ impl NegatedRetrieval {
     }
 }
 
-/// The name that `pipeline questions` has for a JPEG in a shard: draws are keyed by it.
-fn file_name(key: &str) -> String {
-    format!("{key}.jpg")
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
     use super::*;
-    use crate::testing::described;
+    use crate::made::testing::pictures;
 
     #[test]
     fn queries_are_those_of_the_file_and_stand_beside_their_images() {
-        let known = described();
-        let keys = known.pictures.iter().map(|picture| Arc::from(picture.image.trim_end_matches(".jpg")));
-        let mut keys: Vec<Arc<str>> = keys.collect();
-        let captions = known.pictures.iter().map(|picture| Arc::from(picture.captions.clone()));
-        let mut captions: Vec<Arc<[String]>> = captions.collect();
-        // An image that names nothing has no query, and moves no other.
-        keys.push("last".into());
-        captions.push(Arc::from(vec![]));
-        let pictures = Pictures { keys, captions, ..Pictures::default() };
+        let (known, pictures) = pictures();
         let options = NegatedRetrieval {
             images: vec!["s.tar".into()],
             wordings: Wordings::Second,
@@ -112,9 +92,9 @@ mod tests {
             lambda: 0.5,
         };
         let (queries, without) = options.queries(&pictures).unwrap();
-        assert_eq!((queries.len(), without), (60, 1));
+        assert_eq!((queries.len(), without), (60, 1), "the image without captions has no query");
         for ((place, texts), (row, _)) in queries.iter().zip(negated_queries(&known, 1, Wordings::Second)) {
-            assert_eq!((&file_name(&pictures.keys[*place]), texts), (&row.filepath, &row.captions));
+            assert_eq!((&known.pictures[*place].image, texts), (&row.filepath, &row.captions));
         }
         let few = NegatedRetrieval { least: 1_000, ..options };
         let said = few.queries(&pictures).unwrap_err().to_string();
