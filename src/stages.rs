@@ -16,6 +16,7 @@ pub fn registry() -> Registry {
         .stage::<stage_tokenize::Tokenize>()
         .stage::<stage_train::TrainKind>()
         .probes_of::<dyn benchmarks::Source>()
+        .probes_of::<dyn questions::Made>()
         .preset_of("paper", include_str!("../presets/paper.toml"))
         .preset_of("best", include_str!("../presets/best.toml"))
 }

@@ -6,6 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::{pipeline, root, samples};
+use items::metric;
 use serde_json::Value;
 
 /// Runs `pipeline` in a folder: exit code, standard output, standard error.
@@ -73,7 +74,9 @@ fn questions_from_captions_are_asked_of_shards_and_of_a_folder() {
     assert!(all["low"].as_f64() < all["value"].as_f64() && all["value"].as_f64() < all["high"].as_f64());
     for part in ["positive", "negative", "hybrid"] {
         value(&lines, "accuracy", part);
-        value(&lines, "training_free_accuracy", part);
+        for baseline in metric::BASELINES {
+            value(&lines, &metric::of_baseline(baseline, metric::ACCURACY), part);
+        }
         value(&lines, "chose_wrong_hybrid", part);
     }
     value(&lines, "text_only_accuracy", "all");

@@ -2,16 +2,21 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use benchmarks::Source;
+use benchmarks::kinds::retrieval::Retrieval;
 use benchmarks::score::Series;
 use clap::{Args, builder::PossibleValuesParser};
 use clip::TextTower;
+use items::metric;
 use model::Model;
 use pipeline_engine::{
-    Alternative, Alternatives, Config, Measurement, Moment, Phase, StageError, StageKind, Value, outside_run,
+    Alternatives, Config, Diagnostic, Measurement, Moment, OptionSpec, Part, Phase, StageError, StageKind, Value,
+    outside_run,
 };
+use questions::{Made, Wordings};
 use serde_json::json;
 use stage_train::encoder::Encoder;
 
@@ -40,9 +45,15 @@ pub struct Arguments {
     /// Write the measurements as JSON lines, as in a run's results.jsonl.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
-    /// The training-free answer's weight of what a text denies.
+    /// The weight of what a text denies, in the training-free answers training_free and lambda.
     #[arg(long, default_value_t = 0.5)]
     lambda: f64,
+    /// cc-neg: which rows of the published file are measured, test (the last 40 000) or all.
+    #[arg(long, value_name = "SPLIT", default_value = "test")]
+    split: String,
+    /// negated-mcq and negated-retrieval: which list of sentences, first or second.
+    #[arg(long, value_name = "LIST", default_value = Wordings::First.word())]
+    wordings: String,
     /// zero-shot: a sentence with {} for the class's name; may be given several times.
     #[arg(long, value_name = "TEXT", default_value = "a photo of a {}.")]
     template: Vec<String>,
@@ -57,8 +68,39 @@ pub struct Arguments {
     seed: u64,
 }
 
+/// A benchmark that `--benchmark` may name.
+struct Known {
+    name: &'static str,
+    about: &'static str,
+    specs: Vec<OptionSpec>,
+    read: Box<Read>,
+}
+
+/// Reads the options of a benchmark.
+type Read = dyn Fn(&[(&'static str, Value)]) -> Result<Arc<dyn Source>, Vec<Diagnostic>>;
+
+/// Those with a file, and those that are made from captions.
+fn known() -> Vec<Known> {
+    let published = <dyn Source>::list().iter().map(|part| Known {
+        name: part.name,
+        about: part.about,
+        specs: (part.specs)(),
+        read: Box::new(move |options| part.from_options(options, COMMAND_LINE)),
+    });
+    let made = <dyn Made>::list().iter().map(|part| Known {
+        name: part.name,
+        about: part.about,
+        specs: (part.specs)(),
+        read: Box::new(move |options| {
+            let source: Arc<dyn Source> = part.from_options(options, COMMAND_LINE)?;
+            Ok(source)
+        }),
+    });
+    published.chain(made).collect()
+}
+
 fn names() -> impl Iterator<Item = &'static str> {
-    <dyn Source>::list().iter().map(|benchmark| benchmark.name)
+    known().into_iter().map(|benchmark| benchmark.name)
 }
 
 fn after_help() -> String {
@@ -69,7 +111,7 @@ fn after_help() -> String {
 Benchmarks:
 "
     .to_owned();
-    for benchmark in <dyn Source>::list() {
+    for benchmark in known() {
         let _ = writeln!(text, "  {:<20} {}", benchmark.name, benchmark.about);
     }
     text
@@ -84,11 +126,11 @@ struct Score {
 
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
-        let benchmark = <dyn Source>::list()
-            .iter()
+        let benchmark = &known()
+            .into_iter()
             .find(|benchmark| benchmark.name == self.benchmark)
             .ok_or_else(|| anyhow!("there is no benchmark `{}`", self.benchmark))?;
-        let needs_file = (benchmark.specs)().iter().any(|spec| spec.name == "file" && spec.default.is_none());
+        let needs_file = benchmark.specs.iter().any(|spec| spec.name == "file" && spec.default.is_none());
         if needs_file && self.file.is_none() {
             return Err(anyhow!("--benchmark {} needs --file, the benchmark's file", self.benchmark).into());
         }
@@ -124,7 +166,7 @@ impl Arguments {
         let mut all_paired = true;
         for series in &own.series {
             let measured = series.measured(&at(Phase::After), name);
-            let part = if series.part == "all" { String::new() } else { format!(" ({})", series.part) };
+            let part = if series.part == metric::ALL { String::new() } else { format!(" ({})", series.part) };
             let _ = write!(table, "{:<44} ", format!("{}{part}", series.metric));
             let is_same = |other: &&Series| other.metric == series.metric && other.part == series.part;
             if let Some(against) = other.and_then(|other| other.series.iter().find(is_same)) {
@@ -151,16 +193,10 @@ impl Arguments {
     }
 
     /// The outcomes of a checkpoint, and what they stand on.
-    fn score(
-        &self,
-        benchmark: &Alternative<dyn Source>,
-        flag: &str,
-        model: &Path,
-        context: &Context,
-    ) -> Result<Score, Failure> {
+    fn score(&self, benchmark: &Known, flag: &str, model: &Path, context: &Context) -> Result<Score, Failure> {
         let given = || format!("{flag} {}", model.display());
         let config = self.config(&clip_hub::resolve(model, Path::new("")).with_context(given)?)?;
-        let source = benchmark.from_options(&self.options(benchmark), COMMAND_LINE)?;
+        let source = (benchmark.read)(&self.options(benchmark))?;
         let scored = outside_run(&config, &context.registry, |build| {
             let named = |name: &str, error: StageError| StageError::msg(format!("{name}: {error}"));
             let encoder = Model::of(build).and_then(|model| text_encoder(&model, &self.device));
@@ -174,18 +210,21 @@ impl Arguments {
     }
 
     /// The flags that are options of this benchmark.
-    fn options(&self, benchmark: &Alternative<dyn Source>) -> Vec<(&'static str, Value)> {
+    fn options(&self, benchmark: &Known) -> Vec<(&'static str, Value)> {
         let list = |texts: &[String]| Value::Array(texts.iter().cloned().map(Value::String).collect());
         let file = self.file.as_ref().map(|file| Value::String(file.display().to_string()));
+        // The captions of plain retrieval deny next to nothing: their training-free answers are the tower's own.
+        let baselines = benchmark.name != Retrieval::NAME;
         let flags = [
             ("file", file),
             ("images", Some(list(&self.images))),
-            ("baselines", Some(Value::Boolean(true))),
+            ("baselines", Some(Value::Boolean(baselines))),
             ("lambda", Some(Value::Float(self.lambda))),
+            ("split", Some(Value::String(self.split.clone()))),
+            ("wordings", Some(Value::String(self.wordings.clone()))),
             ("templates", Some(list(&self.template))),
         ];
-        let specs = (benchmark.specs)();
-        let takes = |name: &str| specs.iter().any(|spec| spec.name == name);
+        let takes = |name: &str| benchmark.specs.iter().any(|spec| spec.name == name);
         flags.into_iter().filter(|(name, _)| takes(name)).filter_map(|(name, value)| Some((name, value?))).collect()
     }
 

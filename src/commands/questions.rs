@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use benchmarks::kinds::negbench_retrieval::RetrievalRow;
 use benchmarks::kinds::{negbench_mcq, negbench_retrieval};
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use questions::templates::Kind;
-use questions::{Known, KnownError, expected_false, negated_queries, questions, row};
+use questions::{Known, KnownError, LEAST, Wordings, expected_false, negated_queries, questions, row};
 
 use super::{Context, Failure};
 use crate::print;
@@ -41,8 +41,12 @@ pub struct Arguments {
     #[arg(long, default_value_t = 3)]
     each: usize,
     /// Images that must show an object before it is denied of others.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = LEAST)]
     least: u32,
+    /// Which sentences are written. The second list asks about the same things in sentences that are built in another
+    /// way.
+    #[arg(long, value_name = "LIST", default_value = Wordings::First.word(), value_parser = PossibleValuesParser::new(Wordings::ALL.map(Wordings::word)))]
+    wordings: String,
     /// The same seed makes the same questions.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -52,10 +56,11 @@ impl Arguments {
     pub fn run(&self, _: &Context) -> Result<(), Failure> {
         let known = self.known().map_err(anyhow::Error::from)?;
         let asked = questions(&known, self.each, self.seed);
-        let queries = negated_queries(&known, self.seed);
+        let wordings = Wordings::of(&self.wordings).unwrap_or(Wordings::First);
+        let queries = negated_queries(&known, self.seed, wordings);
         std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
         let (mcq, retrieval) = (self.out.join("mcq.csv"), self.out.join("retrieval.csv"));
-        let rows: Vec<_> = asked.iter().map(|question| row(&known, question)).collect();
+        let rows: Vec<_> = asked.iter().map(|question| row(&known, question, wordings)).collect();
         negbench_mcq::write(&mcq, &rows).map_err(anyhow::Error::from)?;
         let lines: Vec<RetrievalRow> = queries.iter().map(|(row, _)| row.clone()).collect();
         negbench_retrieval::write(&retrieval, &lines).map_err(anyhow::Error::from)?;

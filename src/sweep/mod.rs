@@ -7,4 +7,4 @@ mod table;
 
 pub use plan::{Planned, Sweep};
 pub use plot::plot;
-pub use table::{Outcome, Row, csv, markdown, rows};
+pub use table::{Outcome, Row, csv, markdown, names, rows};

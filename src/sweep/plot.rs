@@ -82,13 +82,15 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use items::metric;
 
     #[test]
     fn a_dot_per_seed_and_a_number_per_label() {
         let row = |label: &str, after: &[f64]| Row {
             label: label.into(),
-            name: ("q".into(), "accuracy".into(), "all".into()),
+            name: ("q".into(), metric::ACCURACY.into(), metric::ALL.into()),
             seeds: after.iter().enumerate().map(|(i, v)| (i as u64, Some(0.25), *v)).collect(),
+            free: Vec::new(),
         };
         let (one, two) = (row("lr=1 <a>", &[0.4, 0.6]), row("lr=2", &[0.3]));
         let svg = plot(&[&one, &two]);

@@ -18,6 +18,8 @@ pub struct Coverage {
     pub missing: Vec<String>,
     /// Rows that the benchmark itself does not count, and why.
     pub set_aside: Option<(usize, &'static str)>,
+    /// Empty captions within rows that count; they ask nothing.
+    pub empty: usize,
 }
 
 impl Coverage {
@@ -32,6 +34,11 @@ impl Coverage {
         }
         if let Some((rows, why)) = self.set_aside {
             text += &format!("; {rows} more rows do not count ({why})");
+        }
+        match self.empty {
+            0 => {}
+            1 => text += "; 1 caption is empty and does not count",
+            empty => text += &format!("; {empty} captions are empty and do not count"),
         }
         text
     }
@@ -50,16 +57,16 @@ pub trait Benchmark: Send {
 }
 
 /// A benchmark in an `[[eval]]` table.
-pub(crate) struct Probed {
+pub struct Probed {
     name: String,
     benchmark: Box<dyn Benchmark>,
 }
 
 impl Probed {
-    /// The probe; warns if its score will stand on a part of the rows only.
+    /// The probe; warns if its score will stand on a part of the file only.
     pub fn probe(name: &str, benchmark: Box<dyn Benchmark>) -> Box<dyn Probe> {
         let coverage = benchmark.coverage();
-        if coverage.used < coverage.rows {
+        if coverage.used < coverage.rows || coverage.empty > 0 {
             tracing::warn!("eval {name}: {}", coverage.describe());
         }
         Box::new(Self { name: name.to_owned(), benchmark })
@@ -83,11 +90,13 @@ mod tests {
     #[test]
     fn a_score_says_what_it_stands_on() {
         let missing = (0..7).map(|i| format!("{i}.jpg")).collect();
-        let coverage = Coverage { rows: 9, used: 2, missing, set_aside: Some((4, "neutral")) };
+        let coverage = Coverage { rows: 9, used: 2, missing, set_aside: Some((4, "neutral")), empty: 3 };
         assert_eq!(
             coverage.describe(),
             "2 of 9 rows; images that cannot be used: 7 (0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg, …); 4 more rows do not \
-             count (neutral)"
+             count (neutral); 3 captions are empty and do not count"
         );
+        let coverage = Coverage { rows: 1, used: 1, empty: 1, ..Coverage::default() };
+        assert_eq!(coverage.describe(), "1 of 1 rows; 1 caption is empty and does not count");
     }
 }

@@ -5,10 +5,11 @@
 //! * [`measures`]: the questions that they ask: which text is true, ranks of a retrieval, ...
 //! * [`files`]: reading what they are published in.
 //! * [`pictures`]: the features of their images, through the pipeline's own stages.
-//! * [`negation`]: the training-free answer.
+//! * [`negation`]: what a text affirms and what it denies; [`compose`]: training-free answers.
 //! * [`score`]: outcomes, means and intervals.
 
 pub mod benchmark;
+pub mod compose;
 pub mod files;
 pub mod kinds;
 pub mod measures;

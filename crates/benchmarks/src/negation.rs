@@ -1,13 +1,5 @@
-//! What a sentence affirms and what it denies, found by plain rules: the training-free
-//! answer that fine-tuning must beat.
-//!
-//! With s the cosine to an image, a sentence scores s(what it affirms) - lambda s(what it
-//! denies). A sentence that affirms nothing is taken to affirm "a photo".
-
-use items::TextEncoder;
-use pipeline_engine::StageError;
-
-use crate::texts::{Rows, Texts, cosine};
+//! What a sentence affirms and what it denies, found by plain rules: what training-free answers
+//! ([`crate::compose`]) are made of.
 
 /// Words that deny, and are dropped from what they deny.
 const CUES: &[&str] = &[
@@ -31,13 +23,17 @@ const CUES: &[&str] = &[
     "exclude",
     "excluding",
     "free",
+    "devoid",
 ];
 /// Of these, the ones that deny only what follows.
 const FORWARD: &[&str] =
-    &["no", "without", "lacks", "lack", "lacking", "excludes", "exclude", "excluding", "neither", "nor"];
+    &["no", "without", "lacks", "lack", "lacking", "excludes", "exclude", "excluding", "neither", "nor", "devoid"];
+/// How many words behind "and" may be a cue that denies its whole clause, which then begins at this
+/// "and": "and does not show".
+const AHEAD: usize = 2;
 /// Words that separate clauses.
 const BREAKS: &[&str] = &["but", "while", "yet", "whereas", "though", "although", "however", "only", "just", "instead"];
-/// Words that name nothing that can be seen.
+/// Words that name nothing that can be seen, and words of looking at pictures.
 const EMPTY: &[&str] = &[
     "a",
     "an",
@@ -109,7 +105,25 @@ const EMPTY: &[&str] = &[
     "also",
     "any",
     "to",
-    "any",
+    "into",
+    "out",
+    "view",
+    "frame",
+    "setting",
+    "sight",
+    "part",
+    "look",
+    "looks",
+    "looking",
+    "notice",
+    "spot",
+    "point",
+    "would",
+    "will",
+    "whoever",
+    "anywhere",
+    "around",
+    "made",
 ];
 
 /// What a sentence affirms and denies; either may be empty.
@@ -148,6 +162,50 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// The clauses between punctuation and words that separate. An "and" separates too if what follows
+/// denies its whole clause.
+fn clauses(words: &[String]) -> Vec<Vec<&str>> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let denies = |after: &[&str]| {
+        let cue = after.iter().take(AHEAD).take_while(|word| **word != ",").position(|word| is_cue(word));
+        cue.is_some_and(|cue| !is_forward(&after[cue..]))
+    };
+    let mut clauses = vec![Vec::new()];
+    for (at, word) in words.iter().enumerate() {
+        if *word == "," || BREAKS.contains(word) || *word == "and" && denies(&words[at + 1..]) {
+            clauses.push(Vec::new());
+        } else if let Some(clause) = clauses.last_mut() {
+            clause.push(*word);
+        }
+    }
+    clauses
+}
+
+/// True if the cue at the start of these words denies only what follows it.
+fn is_forward(from_cue: &[&str]) -> bool {
+    match from_cue {
+        ["free", "of", ..] => true,
+        [cue, ..] => FORWARD.contains(cue),
+        [] => false,
+    }
+}
+
+/// The words of a part that name something: without "a photo that includes" and the like.
+pub fn naming_words(part: &str) -> usize {
+    part.split_whitespace().filter(|word| !EMPTY.contains(word)).count()
+}
+
+/// A part without words at its ends that name nothing: "ramp" of "ramp in this image".
+pub fn core(part: &str) -> String {
+    let words: Vec<&str> = part.split_whitespace().collect();
+    let names = |word: &&str| !EMPTY.contains(word);
+    let (first, last) = (words.iter().position(names), words.iter().rposition(names));
+    match (first, last) {
+        (Some(first), Some(last)) => words[first..=last].join(" "),
+        _ => String::new(),
+    }
+}
+
 /// Splits a sentence into what it affirms and denies, clause by clause.
 pub fn parts(text: &str) -> Parts {
     let mut parts = Parts::default();
@@ -159,16 +217,14 @@ pub fn parts(text: &str) -> Parts {
             to.push_str(&words.join(" "));
         }
     };
-    let words = words(text);
-    for clause in words.split(|word| word == "," || BREAKS.contains(&word.as_str())) {
-        let clause: Vec<&str> = clause.iter().map(String::as_str).collect();
+    for clause in clauses(&words(text)) {
         let Some(cue) = clause.iter().position(|word| is_cue(word)) else {
             add(&mut parts.affirmed, &clause);
             continue;
         };
         let (before, rest) = clause.split_at(cue);
         let rest: Vec<&str> = rest.iter().copied().filter(|word| !is_cue(word)).collect();
-        if FORWARD.contains(&clause[cue]) {
+        if is_forward(&clause[cue..]) {
             add(&mut parts.affirmed, before);
             add(&mut parts.denied, &rest);
         } else {
@@ -176,40 +232,6 @@ pub fn parts(text: &str) -> Parts {
         }
     }
     parts
-}
-
-/// The training-free score of texts against images.
-#[derive(Debug)]
-pub struct TrainingFree {
-    affirmed: Vec<usize>,
-    denied: Vec<Option<usize>>,
-    rows: Rows,
-    lambda: f32,
-}
-
-impl TrainingFree {
-    /// Embeds the parts of `texts`.
-    ///
-    /// # Errors
-    /// When the encoder fails.
-    pub fn new(texts: &[String], encoder: &dyn TextEncoder, dim: usize, lambda: f64) -> Result<Self, StageError> {
-        let mut pieces = Texts::default();
-        let (mut affirmed, mut denied) = (Vec::new(), Vec::new());
-        for text in texts {
-            let parts = parts(text);
-            // A sentence that denies nothing stays as it is written.
-            let said = if parts.denied.is_empty() { text } else { &parts.affirmed };
-            affirmed.push(pieces.place(if said.is_empty() { "a photo" } else { said }));
-            denied.push((!parts.denied.is_empty()).then(|| pieces.place(&parts.denied)));
-        }
-        Ok(Self { affirmed, denied, rows: pieces.embed(encoder, dim)?, lambda: lambda as f32 })
-    }
-
-    /// The score of text `text` for an image.
-    pub fn score(&self, text: usize, image: &[f32]) -> f32 {
-        let denied = self.denied[text].map_or(0.0, |denied| cosine(self.rows.row(denied), image));
-        cosine(self.rows.row(self.affirmed[text]), image) - self.lambda * denied
-    }
 }
 
 #[cfg(test)]
@@ -227,10 +249,27 @@ mod tests {
             ("A man runs. There isn't any dog in the image.", "a man runs", "there any dog in the image"),
             ("The photo captures a cat without capturing sand", "the photo captures a cat", "capturing sand"),
             ("A red bus", "a red bus", ""),
+            ("A photo of a dog and not of a ball", "a photo of a dog", "of a ball"),
+            ("This image shows a dog and does not show a ball", "this image shows a dog", "does show a ball"),
+            ("A dog and a cat without a ball", "a dog and a cat", "a ball"),
+            ("A dog and no ball", "a dog and", "ball"),
+            ("A beach free of boats, with a dog", "a beach with a dog", "of boats"),
+            ("A yard devoid of any cat", "a yard", "of any cat"),
         ] {
             let parts = parts(text);
             assert_eq!((parts.affirmed.as_str(), parts.denied.as_str()), (affirmed, denied), "{text}");
             assert_eq!(has_negation(text), !denied.is_empty());
         }
+    }
+
+    #[test]
+    fn what_names_something_is_counted_and_cut_out() {
+        assert_eq!(naming_words("a photo that includes a dog"), 1);
+        assert_eq!(naming_words("a brown dog runs on the grass"), 4);
+        assert_eq!(core("this photo does include a tennis ball"), "tennis ball");
+        assert_eq!(
+            (core("ramp in this image").as_str(), core("a man is").as_str(), core("it is").as_str()),
+            ("ramp", "man", "")
+        );
     }
 }

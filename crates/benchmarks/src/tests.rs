@@ -250,6 +250,12 @@ fn questions_of_negbench_by_type_and_with_baselines() {
         assert_eq!(scores.of("chose_wrong_hybrid", "positive"), (0.0, 1));
         // Both true captions affirm no more than a wrong option that denies what is absent, or says less.
         assert_eq!(scores.of("training_free_accuracy", "all"), (0.5, 2));
+        // "A dog but no ball" is a dog for whoever drops denials; "A cat but no drum" is as near as it can be.
+        assert_eq!(scores.of("ignore_accuracy", "positive"), (0.0, 1));
+        assert_eq!(scores.of("policy_accuracy", "hybrid"), (1.0, 1));
+        for name in ["lambda", "space", "deo"] {
+            scores.of(&format!("{name}_accuracy"), "positive");
+        }
         scores.of("text_only_accuracy", "hybrid");
     }
     let plain = scored(world.path(), "negbench-mcq", MCQ, ".", &[]);
@@ -278,6 +284,19 @@ fn retrieval_plain_and_negated() {
     // Both images are as near to a text that names both.
     assert_eq!(scores.of("text_to_image_r@1", "all").0, 1.0 / 3.0);
     assert_eq!(scores.of("training_free_text_to_image_r@1", "all"), (1.0, 3));
+    for name in ["ignore", "lambda", "space", "policy"] {
+        assert_eq!(scores.of(&format!("{name}_text_to_image_r@1"), "all"), (1.0, 3), "{name}");
+        assert_eq!(scores.of(&format!("{name}_image_to_text_r@10"), "all"), (1.0, 2), "{name}");
+    }
+    assert_eq!(scores.series.len(), 6 * 7, "the tower, and six training-free answers");
+    let rows = "filepath,captions\ndog.jpg,\"['', 'A dog', ' ']\"\ncat.jpg,[]\n";
+    let scores = scored(world.path(), "negbench-retrieval", rows, ".", &[]);
+    assert_eq!(scores.coverage, "2 of 2 rows; 2 captions are empty and do not count");
+    assert_eq!(scores.of("text_to_image_r@1", "all"), (1.0, 1));
+    assert_eq!(scores.of("image_to_text_r@1", "all"), (1.0, 1), "a photo without captions looks for none");
+    let baselines = [("baselines", Value::Boolean(true))];
+    let plain = scored(world.path(), "retrieval", "", "s.tar", &baselines);
+    assert_eq!(plain.of("policy_text_to_image_r@1", "all"), plain.of("text_to_image_r@1", "all"));
     assert_eq!(scores.of("text_to_image_r@5", "all"), (1.0, 3));
 }
 

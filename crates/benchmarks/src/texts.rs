@@ -40,7 +40,7 @@ impl Texts {
                 encoder.dim()
             )));
         }
-        Ok(Rows { dim, numbers: encoder.embed(&self.list)? })
+        Ok(Rows::new(dim, encoder.embed(&self.list)?))
     }
 }
 
@@ -52,6 +52,11 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Rows of `dim` numbers each, end to end.
+    pub(crate) fn new(dim: usize, numbers: Vec<f32>) -> Self {
+        Self { dim, numbers }
+    }
+
     /// One row.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.numbers[index * self.dim..][..self.dim]

@@ -8,6 +8,51 @@ pub const TRAIN: &str = "train";
 /// The `part` of a measurement that covers everything.
 pub const ALL: &str = "all";
 
+// Scores of benchmarks.
+
+/// The share of questions that are answered right.
+pub const ACCURACY: &str = "accuracy";
+/// The same when the mean of all images replaces every image.
+pub const TEXT_ONLY_ACCURACY: &str = "text_only_accuracy";
+/// Texts that find their image, in names of recalls.
+pub const TEXT_TO_IMAGE: &str = "text_to_image";
+/// Images that find one of their texts, in names of recalls.
+pub const IMAGE_TO_TEXT: &str = "image_to_text";
+
+/// The name of R@k in one direction: `text_to_image_r@5`.
+pub fn recall(direction: &str, k: usize) -> String {
+    format!("{direction}_r@{k}")
+}
+
+// Training-free answers; each is in front of the name of what it scores: `policy_accuracy`.
+
+/// The score cos(v, affirmed) - lambda cos(v, denied).
+pub const TRAINING_FREE: &str = "training_free";
+/// The vector of what a text affirms.
+pub const IGNORE: &str = "ignore";
+/// What a text affirms minus lambda times what it denies, as one vector.
+pub const LAMBDA: &str = "lambda";
+/// SpaceVLM's direction.
+pub const SPACE: &str = "space";
+/// DEO's optimised vector.
+pub const DEO: &str = "deo";
+/// A small lambda for whole captions, a large one for short statements.
+pub const POLICY: &str = "policy";
+/// All training-free answers.
+pub const BASELINES: [&str; 6] = [TRAINING_FREE, IGNORE, LAMBDA, SPACE, DEO, POLICY];
+
+/// The name of what a training-free answer scores: `policy_accuracy`.
+pub fn of_baseline(baseline: &str, metric: &str) -> String {
+    format!("{baseline}_{metric}")
+}
+
+/// The training-free answer and what it scores: `policy_accuracy` is `policy` and `accuracy`; none
+/// for a score of the text tower itself.
+pub fn baseline(metric: &str) -> Option<(&'static str, &str)> {
+    let scored = |name: &&'static str| Some((*name, metric.strip_prefix(name)?.strip_prefix('_')?));
+    BASELINES.iter().find_map(scored)
+}
+
 // Gauges: values of a step.
 
 /// The loss that is minimised.
@@ -50,3 +95,20 @@ pub const NOTHING_PRESENT: &str = "nothing_present";
 pub const DENIED_IN_FRONT: &str = "denied_in_front";
 /// Nouns that the visual guard turned down.
 pub const NOUNS_THAT_LOOK_PRESENT: &str = "nouns_that_look_present";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_baselines_are_told_from_those_of_the_tower() {
+        for name in BASELINES {
+            assert_eq!(baseline(&of_baseline(name, ACCURACY)), Some((name, ACCURACY)));
+        }
+        let r5 = recall(TEXT_TO_IMAGE, 5);
+        assert_eq!(baseline(&of_baseline(POLICY, &r5)), Some((POLICY, "text_to_image_r@5")));
+        for own in [ACCURACY, TEXT_ONLY_ACCURACY, r5.as_str(), "lambda", "chose_wrong_hybrid"] {
+            assert_eq!(baseline(own), None);
+        }
+    }
+}

@@ -4,20 +4,27 @@
 //! * [`known`]: COCO's annotations, a table, or captions, as things present and absent.
 //! * [`multiple_choice`] and [`queries`]: four statements of which one is true; captions with a
 //!   denied object.
-//! * [`templates`]: their wordings; training uses none of them.
+//! * [`templates`]: their wordings, two lists; training uses none of them.
+//! * [`made`]: benchmarks that need no file, since they are made from captions.
 //! * [`audit`]: the share of generated captions that are false.
 
 pub mod audit;
 mod draws;
 pub mod known;
+pub mod made;
 pub mod multiple_choice;
 pub mod queries;
 pub mod templates;
 mod thing;
 
+/// Images that must show an object before it is denied of others, unless a user says otherwise.
+pub const LEAST: u32 = 5;
+
 pub use known::{Known, KnownError, Picture};
+pub use made::Made;
 pub use multiple_choice::{Claim, Question, expected_false, questions, row};
 pub use queries::negated_queries;
+pub use templates::Wordings;
 pub use thing::Thing;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use rand::{Rng, RngExt};
 
 use crate::draws::{pair, plausible, weighted};
 use crate::known::{Known, Picture};
-use crate::templates::{Filling, Kind, fill};
+use crate::templates::{Filling, Kind, Wordings, fill};
 
 /// Drafts that a question is chosen from.
 const DRAFTS: usize = 60;
@@ -61,7 +61,8 @@ enum Feature {
 pub fn questions(known: &Known, each: usize, seed: u64) -> Vec<Question> {
     let mut tally = Tally::new();
     let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
-    let wordings = Kind::ALL.map(|kind| (kind, kind.templates().len()));
+    // Both lists have as many.
+    let wordings = Kind::ALL.map(|kind| (kind, kind.templates(Wordings::First).len()));
     let mut made = Vec::new();
     for (index, picture) in known.pictures.iter().enumerate() {
         let rng = &mut Draw::new(seed, "questions").text(&picture.image).number(index as u64).rng();
@@ -148,21 +149,21 @@ fn bias(tally: &Tally, claims: &[Claim; 4]) -> i64 {
     sum
 }
 
-/// The question as a row of NegBench's file.
-pub fn row(known: &Known, question: &Question) -> McqRow {
+/// The question, in a list of wordings, as a row of NegBench's file.
+pub fn row(known: &Known, question: &Question, wordings: Wordings) -> McqRow {
     McqRow {
         image_path: known.pictures[question.picture].image.clone(),
-        captions: question.claims.iter().map(|claim| say(known, claim)).collect(),
+        captions: question.claims.iter().map(|claim| say(known, claim, wordings)).collect(),
         correct_answer: 0,
         correct_answer_template: question.claims[0].kind.word().to_owned(),
     }
 }
 
-/// The sentence of a statement.
-pub fn say(known: &Known, claim: &Claim) -> String {
+/// The sentence of a statement, in a list of wordings.
+pub fn say(known: &Known, claim: &Claim, wordings: Wordings) -> String {
     let thing = |at: usize| claim.shown.get(at).map(|&thing| &known.things[thing]);
     let n = claim.missing.map(|thing| &known.things[thing]);
-    fill(claim.kind.templates()[claim.wording], Filling { caption: "", a: thing(0), b: thing(1), n })
+    fill(claim.kind.templates(wordings)[claim.wording], Filling { caption: "", a: thing(0), b: thing(1), n })
 }
 
 /// Of the things that true statements deny, the share that the image shows anyway, as far as the
@@ -200,8 +201,10 @@ mod tests {
                 assert_eq!(holds, i == 0, "{question:?}");
                 let said = claim.shown.iter().copied().chain(claim.missing);
                 assert!(said.clone().all(|t| there(t) || picture.absent.contains(&t)));
-                let text = say(&known, claim).to_lowercase();
-                assert!(said.clone().all(|t| text.contains(&known.things[t].name)), "{text}");
+                for wordings in Wordings::ALL {
+                    let text = say(&known, claim, wordings).to_lowercase();
+                    assert!(said.clone().all(|t| text.contains(&known.things[t].name)), "{text}");
+                }
                 assert_eq!(
                     said.collect::<BTreeSet<_>>().len(),
                     claim.shown.len() + usize::from(claim.missing.is_some())
@@ -239,7 +242,8 @@ mod tests {
     #[test]
     fn the_same_seed_makes_the_same_questions() {
         let known = described();
-        let rows = |seed| questions(&known, 2, seed).iter().map(|q| row(&known, q)).collect::<Vec<_>>();
+        let rows =
+            |seed| questions(&known, 2, seed).iter().map(|q| row(&known, q, Wordings::First)).collect::<Vec<_>>();
         assert_eq!(rows(1), rows(1));
         assert_ne!(rows(1), rows(2));
     }

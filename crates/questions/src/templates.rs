@@ -1,6 +1,44 @@
 //! The wordings of questions and queries; training uses none of them.
 
+use pipeline_engine::choice;
+
 use crate::thing::{Thing, capitalised};
+
+choice! {
+    /// A list of wordings. Both lists say the same things, line by line as many of each kind.
+    pub enum Wordings {
+        /// Close to NegBench's own sentences.
+        First = "first",
+        /// Sentences that are built in another way.
+        Second = "second",
+    }
+}
+
+impl Wordings {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::First, Self::Second];
+
+    /// The list of this name, if there is one.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|wordings| wordings.word() == word)
+    }
+
+    fn questions(self) -> &'static str {
+        match self {
+            Self::First => include_str!("../templates/questions.txt"),
+            Self::Second => include_str!("../templates/questions-second.txt"),
+        }
+    }
+
+    /// Templates of a negated query.
+    pub fn queries(self) -> Vec<&'static str> {
+        let text = match self {
+            Self::First => include_str!("../templates/queries.txt"),
+            Self::Second => include_str!("../templates/queries-second.txt"),
+        };
+        lines(text).collect()
+    }
+}
 
 /// What a statement does (NegBench, arXiv 2501.09425, section 3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,17 +64,10 @@ impl Kind {
         }
     }
 
-    /// Its templates.
-    pub fn templates(self) -> Vec<&'static str> {
-        lines(include_str!("../templates/questions.txt"))
-            .filter_map(|line| line.strip_prefix(self.word())?.strip_prefix(": "))
-            .collect()
+    /// Its templates in a list of wordings.
+    pub fn templates(self, wordings: Wordings) -> Vec<&'static str> {
+        lines(wordings.questions()).filter_map(|line| line.strip_prefix(self.word())?.strip_prefix(": ")).collect()
     }
-}
-
-/// Templates of a negated query.
-pub fn queries() -> Vec<&'static str> {
-    lines(include_str!("../templates/queries.txt")).collect()
 }
 
 fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
@@ -86,12 +117,21 @@ mod tests {
         let wordnet = WordNet::embedded().unwrap();
         let [dog, owl, skis] = ["dog", "owl", "skis"].map(|name| Thing::new(wordnet, name));
         let filling = Filling { caption: "a boy runs .", a: Some(&dog), b: Some(&owl), n: Some(&skis) };
-        for template in Kind::ALL.iter().flat_map(|kind| kind.templates()).chain(queries()) {
+        for template in every_template() {
             let text = fill(template, filling);
             assert!(!text.contains(['{', '}']) && text.starts_with(char::is_uppercase), "{text}");
         }
         assert_eq!(fill("There {is n} no {n}. {caption}.", filling), "There are no skis. A boy runs.");
         assert_eq!(fill("{A} {is A} here", filling), "A dog is here");
+        assert_eq!(fill("{N} {is n}n't part of this", filling), "Skis aren't part of this");
+    }
+
+    /// The templates of both lists, of questions and of queries.
+    fn every_template() -> Vec<&'static str> {
+        let of = |wordings: Wordings| {
+            Kind::ALL.into_iter().flat_map(move |kind| kind.templates(wordings)).chain(wordings.queries())
+        };
+        Wordings::ALL.into_iter().flat_map(of).collect()
     }
 
     /// The words that carry a template: without places, articles and the like.
@@ -124,15 +164,38 @@ mod tests {
             trained.extend(lines.flat_map(|line| line.split('|')).map(carrier));
         }
         assert!(files >= 3 && trained.len() > 100, "{files} files, {} wordings", trained.len());
-        for template in Kind::ALL.iter().flat_map(|kind| kind.templates()).chain(queries()) {
+        for template in every_template() {
             assert!(!trained.contains(&carrier(template)), "training uses this wording too: {template}");
         }
     }
 
     #[test]
     fn kinds_have_equally_many_wordings_and_all_differ() {
-        let all: Vec<_> = Kind::ALL.iter().flat_map(|kind| kind.templates()).collect();
+        let all = every_template();
         assert_eq!(all.iter().map(|t| carrier(t)).collect::<BTreeSet<_>>().len(), all.len());
-        assert!(Kind::ALL.iter().all(|kind| kind.templates().len() == 6));
+        for wordings in Wordings::ALL {
+            assert!(Kind::ALL.iter().all(|kind| kind.templates(wordings).len() == 6), "{wordings:?}");
+            assert_eq!(wordings.queries().len(), 6, "{wordings:?}");
+            assert_eq!(Wordings::of(wordings.word()), Some(wordings));
+        }
+    }
+
+    /// A baseline that misreads the sentences would be no rival.
+    #[test]
+    fn rules_find_what_the_sentences_affirm_and_deny() {
+        use benchmarks::negation::parts;
+        let wordnet = WordNet::embedded().unwrap();
+        let [dog, owl, lamp] = ["dog", "owl", "lamp"].map(|name| Thing::new(wordnet, name));
+        let filling = Filling { caption: "a boy runs", a: Some(&dog), b: Some(&owl), n: Some(&lamp) };
+        for template in every_template() {
+            let text = fill(template, filling);
+            let parts = parts(&text);
+            assert_eq!(parts.denied.contains("lamp"), template.contains("n}") || template.contains("{N}"), "{text}");
+            assert!(!parts.affirmed.contains("lamp") && !parts.denied.contains("dog"), "{text}");
+            assert_eq!(parts.affirmed.contains("dog"), template.contains("{A}"), "{text}");
+            assert_eq!(parts.affirmed.contains("boy runs"), template.contains("{caption}"), "{text}");
+            let pure = !template.contains("{A}") && !template.contains("{caption}");
+            assert_eq!(parts.affirmed.is_empty(), pure, "{text}");
+        }
     }
 }

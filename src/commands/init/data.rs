@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use questions::{Known, LEAST};
 use stage_shards::Location;
 
 use crate::inspect::shard::ShardInfo;
@@ -17,6 +18,8 @@ pub struct Data {
     pub captions: String,
     /// Mean size of a picture in bytes.
     pub picture_bytes: u64,
+    /// The path of the first shard.
+    first: String,
 }
 
 impl Data {
@@ -55,6 +58,12 @@ impl Data {
             bail!("{shown} has no usable sample: {}", why.unwrap_or_else(|| "it is empty".into()));
         }
         let samples = (info.usable as f64 * bytes as f64 / info.bytes.max(1) as f64).round() as u64;
-        Ok(Self { shards: sources.len(), samples, captions, picture_bytes })
+        Ok(Self { shards: sources.len(), samples, captions, picture_bytes, first: shown.to_string() })
+    }
+
+    /// True if the captions name enough things that captions with a denied one can be made of them. More shards name
+    /// more, so the first one decides.
+    pub fn can_be_negated(&self) -> bool {
+        Known::from_captions(std::slice::from_ref(&self.first), Path::new(""), LEAST).is_ok()
     }
 }

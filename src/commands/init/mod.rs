@@ -92,9 +92,10 @@ impl Arguments {
             bail!("{} has no image encoder: neither a vision tower nor a vision_model.onnx", self.weights.display());
         };
         let data = Data::read(&self.shards)?;
-        if !self.eval.is_empty() {
-            Data::read(&self.eval).context("--eval")?;
-        }
+        let held_out = match self.eval.as_slice() {
+            [] => None,
+            patterns => Some(Data::read(patterns).context("--eval")?),
+        };
         if let Some(questions) = self.questions.as_ref().filter(|path| !path.is_file()) {
             bail!("--questions {}: the file does not exist", questions.display());
         }
@@ -107,7 +108,8 @@ impl Arguments {
             urls: self.places(&self.shards),
             data: &data,
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            eval: (!self.eval.is_empty()).then(|| self.places(&self.eval)),
+            eval: held_out.is_some().then(|| self.places(&self.eval)),
+            negated: held_out.is_some_and(|data| data.can_be_negated()),
             questions: self.questions.as_ref().map(|path| self.place(&path.display().to_string()).show()),
         };
         Ok(choices.config())

@@ -31,6 +31,8 @@ pub struct Choices<'a> {
     pub cores: usize,
     /// Held-out shards.
     pub eval: Option<String>,
+    /// True if questions and negated queries can be made of their captions.
+    pub negated: bool,
     /// Questions about them.
     pub questions: Option<String>,
 }
@@ -119,6 +121,16 @@ lr = {lr} # a guess from the width of the tower ({width}); the paper uses 5e-6 f
         let mut text = format!(
             "\n[[eval]]\nkind = \"retrieval\" # plain retrieval, which must not get worse\nimages = {images}\n"
         );
+        if self.negated {
+            text.push_str(&format!(
+                "\n[[eval]]\nkind = \"negated-retrieval\" # the same captions, each with an absent object denied\nimages = {images}\n"
+            ));
+        }
+        if self.negated && self.questions.is_none() {
+            text.push_str(&format!(
+                "\n[[eval]]\nkind = \"negated-mcq\" # which of four statements is true, made from the captions\nimages = {images}\n"
+            ));
+        }
         if let Some(file) = &self.questions {
             text.push_str(&format!(
                 "\n[[eval]]\nkind = \"mcq\" # which caption is true of the image?\nfile = {file}\nimages = {images}\n"

@@ -13,7 +13,7 @@ use pipeline_engine::{Config, Measurement, RunError, check};
 
 use super::{Context, Failure};
 use crate::progress::Mode;
-use crate::sweep::{Outcome, Planned, Row, Sweep, csv, markdown, plot, rows};
+use crate::sweep::{Outcome, Planned, Row, Sweep, csv, markdown, names, plot, rows};
 use crate::{exit, log, print};
 use child::Child;
 
@@ -163,10 +163,7 @@ impl Arguments {
             let path = folder.join(name);
             write_atomically(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
         };
-        let mut names: Vec<_> = rows.iter().map(|row| row.name.clone()).collect();
-        names.sort();
-        names.dedup();
-        for name in names {
+        for name in names(&rows) {
             let of: Vec<&Row> = rows.iter().filter(|row| row.name == name).collect();
             let parts = [name.0.as_str(), name.1.as_str(), name.2.as_str()].join("-");
             let file: String = parts.chars().map(|c| if c.is_alphanumeric() || c == '-' { c } else { '_' }).collect();

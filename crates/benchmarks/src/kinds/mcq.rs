@@ -28,9 +28,9 @@ options! {
         file: PathBuf;
         /// The folder with the images, or shards (paths, globs, braces; one or a list).
         images: Vec<String>;
-        /// Also measure the training-free answer, and the text-only answer by type.
+        /// Also measure the training-free answers, and the text-only answer by type.
         baselines: bool = false;
-        /// The training-free answer's weight of what a text denies.
+        /// The weight of what a text denies, in the answers training_free and lambda.
         lambda: f64 = 0.5, 0.0..=10.0;
     }
 }

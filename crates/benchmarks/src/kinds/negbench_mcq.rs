@@ -19,9 +19,9 @@ options! {
         file: PathBuf;
         /// The folder with the images, or shards (paths, globs, braces; one or a list).
         images: Vec<String>;
-        /// Also measure which wrong answers were chosen, and the training-free answer.
+        /// Also measure which wrong answers were chosen, and the training-free answers.
         baselines: bool = false;
-        /// The training-free answer's weight of what a text denies.
+        /// The weight of what a text denies, in the answers training_free and lambda.
         lambda: f64 = 0.5, 0.0..=10.0;
     }
 }
@@ -62,7 +62,7 @@ const WRONG_TYPES: [&str; 3] = ["hybrid", "positive", "negative"];
 
 /// The question with the types of its options: by place in NegBench's own files, where the correct
 /// answer comes first and then a hybrid, a positive and a negative one; else by wording.
-fn question(row: McqRow) -> Question {
+pub fn question(row: McqRow) -> Question {
     let by_wording = |text: &String| {
         let of = match (has_negation(text), parts(text).affirmed.is_empty()) {
             (false, _) => "positive",

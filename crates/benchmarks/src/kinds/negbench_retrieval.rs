@@ -18,9 +18,9 @@ options! {
         file: PathBuf;
         /// The folder with the images, or shards (paths, globs, braces; one or a list).
         images: Vec<String>;
-        /// Also measure the training-free answer.
+        /// Also measure the training-free answers.
         baselines: bool = false;
-        /// The training-free answer's weight of what a text denies.
+        /// The weight of what a text denies, in the answers training_free and lambda.
         lambda: f64 = 0.5, 0.0..=10.0;
     }
 }
@@ -48,26 +48,20 @@ impl Source for NegBenchRetrieval {
 pub struct RetrievalRow {
     /// Path of the image.
     pub filepath: String,
-    /// At least one.
+    /// As they are in the file: NegBench's own files have empty ones.
     pub captions: Vec<String>,
 }
 
-/// Reads `filepath, captions`, the captions a Python or JSON list; each row with its line.
+/// Reads `filepath, captions`, the captions a Python or JSON list, which may be empty or hold empty
+/// captions; each row with its line.
 ///
 /// # Errors
-/// A missing column; a row whose captions are not a list, or an empty one, or hold an empty
-/// caption.
+/// A missing column; a row without a path, or whose captions are not a list of strings.
 pub fn read(path: &Path) -> Result<Vec<(usize, RetrievalRow)>, FileError> {
     let read = |row: TableRow| {
         let captions = literal_list(row.text("captions")?).ok_or_else(|| {
             row.fault("`captions` is not a list of strings, as in ['a dog, no ball', 'no ball, a dog']")
         })?;
-        if captions.is_empty() {
-            return Err(row.fault("`captions` is an empty list"));
-        }
-        if let Some(empty) = captions.iter().position(|caption| caption.trim().is_empty()) {
-            return Err(row.fault(format!("caption {empty} of `captions` is empty")));
-        }
         Ok((row.line, RetrievalRow { filepath: row.text("filepath")?.to_owned(), captions }))
     };
     table_rows(path, &["filepath", "captions"], &[])?.into_iter().map(read).collect()
@@ -105,8 +99,17 @@ mod tests {
             read(&path).unwrap_err().to_string()
         };
         assert!(said("filepath,captions\nb.jpg,a dog\n").contains("f.csv:2: `captions` is not a list"));
-        assert!(said("filepath,captions\nb.jpg,[]\n").contains("empty list"));
-        assert!(said("filepath,captions\nb.jpg,\"['a', ' ']\"\n").contains("caption 1 of `captions` is empty"));
+        assert!(said("filepath,captions\nb.jpg,\n").contains("f.csv:2: `captions` is empty"));
         assert!(said("filepath,captions\n,\"['a']\"\n").contains("`filepath` is empty"));
+    }
+
+    #[test]
+    fn empty_captions_and_other_columns_are_read_as_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f.csv");
+        let text = "positive_objects,filepath,captions\n['box'],a.jpg,\"['', 'A box, no tree.']\"\n['box'],b.jpg,[]\n";
+        std::fs::write(&path, text).unwrap();
+        let captions: Vec<Vec<String>> = read(&path).unwrap().into_iter().map(|(_, row)| row.captions).collect();
+        assert_eq!(captions, [vec![String::new(), "A box, no tree.".to_owned()], vec![]]);
     }
 }

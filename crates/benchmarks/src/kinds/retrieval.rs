@@ -4,6 +4,7 @@ use pipeline_engine::{Build, Look, Moved, Part, StageError, options};
 
 use super::Source;
 use crate::benchmark::Benchmark;
+use crate::measures::Baselines;
 use crate::measures::ranks::Ranks;
 use crate::verify;
 
@@ -12,6 +13,10 @@ options! {
     pub struct Retrieval {
         /// Shards with images and captions (paths, globs, braces; one or a list).
         images: Vec<String>;
+        /// Also measure the training-free answers: for captions that deny nothing, the tower's own.
+        baselines: bool = false;
+        /// The weight of what a text denies, in the answers training_free and lambda.
+        lambda: f64 = 0.5, 0.0..=10.0;
     }
 }
 
@@ -25,7 +30,8 @@ pub(super) const MOVED: Moved = &[("shards", "images")];
 
 impl Source for Retrieval {
     fn open(&self, name: &str, build: &Build<'_>) -> Result<Box<dyn Benchmark>, StageError> {
-        Ok(Box::new(Ranks::of_shards(name, &self.images, build)?))
+        let baselines = self.baselines.then_some(Baselines { lambda: self.lambda });
+        Ok(Box::new(Ranks::of_shards(name, &self.images, baselines, build)?))
     }
 
     fn verify(&self, look: &mut Look<'_>) {

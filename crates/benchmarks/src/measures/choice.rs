@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use items::TextEncoder;
+use items::{TextEncoder, metric};
 use pipeline_engine::{Build, StageError};
 
 use super::Baselines;
 use crate::benchmark::{Benchmark, Coverage};
-use crate::negation::{TrainingFree, has_negation};
+use crate::compose::{self, Composer};
 use crate::pictures::{Pictures, gather};
 use crate::score::Series;
 use crate::texts::{Rows, Texts, cosine};
@@ -70,21 +70,29 @@ impl Choice {
     ) -> Result<Self, StageError> {
         let wanted: Vec<&str> = questions.iter().map(|question| question.image.as_str()).collect();
         let found = gather(name, images, &wanted, build)?;
-        let mut coverage = Coverage { rows: questions.len(), missing: found.missing, ..Coverage::default() };
+        let coverage = Coverage { rows: questions.len(), missing: found.missing, ..Coverage::default() };
+        let placed = found.places.into_iter().zip(questions).filter_map(|(place, question)| Some((place?, question)));
+        Ok(Self::of_pictures(coverage, found.pictures, placed, baselines))
+    }
+
+    /// Questions about images of `pictures`, each with the place of its image; they are the rows that
+    /// `coverage` says are used.
+    pub fn of_pictures(
+        coverage: Coverage,
+        pictures: Pictures,
+        questions: impl IntoIterator<Item = (usize, Question)>,
+        baselines: Option<Baselines>,
+    ) -> Self {
         let mut texts = Texts::default();
-        let asked: Vec<Asked> = questions
-            .into_iter()
-            .zip(found.places)
-            .filter_map(|(question, place)| {
-                let Question { options, correct, part, option_types, .. } = question;
-                let image = place?;
-                let options = options.iter().map(|text| texts.place(text)).collect();
-                Some(Asked { image, options, correct, part, option_types })
-            })
-            .collect();
-        coverage.used = asked.len();
-        let mean = found.pictures.mean(asked.iter().map(|question| question.image));
-        Ok(Self { coverage, pictures: found.pictures, mean, texts, asked, baselines })
+        let asked = |(image, question): (usize, Question)| {
+            let Question { options, correct, part, option_types, .. } = question;
+            let options = options.iter().map(|text| texts.place(text)).collect();
+            Asked { image, options, correct, part, option_types }
+        };
+        let asked: Vec<Asked> = questions.into_iter().map(asked).collect();
+        let coverage = Coverage { used: asked.len(), ..coverage };
+        let mean = pictures.mean(asked.iter().map(|question| question.image));
+        Self { coverage, pictures, mean, texts, asked, baselines }
     }
 
     /// Notes rows that do not count.
@@ -167,15 +175,20 @@ impl Benchmark for Choice {
         let plain = |text: usize, image: &[f32]| cosine(rows.row(text), image);
         let mut series = Vec::new();
         let answers = self.answers(plain, false);
-        self.accuracy("accuracy", &answers, true, &mut series);
+        self.accuracy(metric::ACCURACY, &answers, true, &mut series);
         // The answer without an image shows what the wording alone gives away.
-        self.accuracy("text_only_accuracy", &self.answers(plain, true), self.baselines.is_some(), &mut series);
+        self.accuracy(metric::TEXT_ONLY_ACCURACY, &self.answers(plain, true), self.baselines.is_some(), &mut series);
         if let Some(Baselines { lambda }) = self.baselines {
             self.wrong(&answers, &mut series);
-            if self.texts.list().iter().any(|text| has_negation(text)) {
-                let free = TrainingFree::new(self.texts.list(), encoder, self.pictures.dim, lambda)?;
-                let answers = self.answers(|text, image| free.score(text, image), false);
-                self.accuracy("training_free_accuracy", &answers, true, &mut series);
+            let mut measure = |name: &str, answers: &[Answer]| {
+                self.accuracy(&metric::of_baseline(name, metric::ACCURACY), answers, true, &mut series);
+            };
+            let composer = Composer::new(self.texts.list(), &rows, encoder, self.pictures.dim)?;
+            let score = |text: usize, image: &[f32]| composer.score(text, image, lambda);
+            measure(metric::TRAINING_FREE, &self.answers(score, false));
+            for (name, compose) in compose::ALL {
+                let rows = composer.composed(compose, lambda);
+                measure(name, &self.answers(|text, image| cosine(rows.row(text), image), false));
             }
         }
         Ok(series)

@@ -55,7 +55,8 @@ impl Classes {
         let number = |class: &str| names.binary_search(&class).ok();
         let asked: Vec<_> =
             rows.iter().zip(found.places).filter_map(|((_, class), place)| Some((place?, number(class)?))).collect();
-        let coverage = Coverage { rows: rows.len(), used: asked.len(), missing: found.missing, set_aside: None };
+        let (rows, used) = (rows.len(), asked.len());
+        let coverage = Coverage { rows, used, missing: found.missing, ..Coverage::default() };
         Ok(Self { coverage, pictures: found.pictures, texts, classes, asked })
     }
 }

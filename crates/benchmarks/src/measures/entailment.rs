@@ -63,7 +63,8 @@ impl Entailment {
             })
             .collect();
         let set_aside = (neutral > 0).then_some((neutral, "neutral"));
-        let coverage = Coverage { rows: hypotheses.len(), used: asked.len(), missing: found.missing, set_aside };
+        let (rows, used) = (hypotheses.len(), asked.len());
+        let coverage = Coverage { rows, used, missing: found.missing, set_aside, ..Coverage::default() };
         Ok(Self { coverage, pictures: found.pictures, texts, asked })
     }
 }

@@ -7,10 +7,10 @@ pub mod ranks;
 pub mod regions;
 pub mod triplets;
 
-/// What is measured beside the score itself: which wrong answers were chosen, and the
-/// training-free answer.
+/// What is measured beside the score itself: which wrong answers were chosen, and the training-free
+/// answers ([`crate::compose`]).
 #[derive(Debug, Clone, Copy)]
 pub struct Baselines {
-    /// The training-free answer's weight of what a text denies.
+    /// The weight of what a text denies, in the answers `training_free` and `lambda`.
     pub lambda: f64,
 }

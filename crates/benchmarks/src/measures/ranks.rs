@@ -1,14 +1,14 @@
 //! Retrieval both ways, with several texts per image: plain, or with negation.
 
-use items::TextEncoder;
+use items::{TextEncoder, metric};
 use pipeline_engine::{Build, StageError};
 
 use super::Baselines;
 use crate::benchmark::{Benchmark, Coverage};
-use crate::negation::{TrainingFree, has_negation};
+use crate::compose::{self, Composer};
 use crate::pictures::{Pictures, cosines, gather};
 use crate::score::Series;
-use crate::texts::Texts;
+use crate::texts::{Rows, Texts};
 
 /// The ranks that are reported.
 const RANKS: [usize; 3] = [1, 5, 10];
@@ -35,18 +35,36 @@ impl Ranks {
     ///
     /// # Errors
     /// A shard that cannot be read, or no usable image.
-    pub fn of_shards(name: &str, shards: &[String], build: &Build<'_>) -> Result<Self, StageError> {
+    pub fn of_shards(
+        name: &str,
+        shards: &[String],
+        baselines: Option<Baselines>,
+        build: &Build<'_>,
+    ) -> Result<Self, StageError> {
         let pictures = Pictures::collect(name, shards, build)?;
         let captions = pictures.captions.iter().map(|captions| captions.to_vec()).collect();
         let count = pictures.len();
         let coverage = Coverage { rows: count, used: count, ..Coverage::default() };
-        Ok(Self::new(coverage, pictures.dim, pictures.features, captions, None))
+        Ok(Self::new(coverage, pictures.dim, pictures.features, captions, baselines))
     }
 
-    /// Rows of an image and its texts; the images are those that the rows name, each once.
+    /// Images of `pictures` by their places, each once, with the texts that belong to them.
+    pub fn of_pictures(
+        coverage: Coverage,
+        pictures: &Pictures,
+        texts: Vec<(usize, Vec<String>)>,
+        baselines: Option<Baselines>,
+    ) -> Self {
+        let features = texts.iter().flat_map(|(place, _)| pictures.feature(*place)).copied().collect();
+        let captions = texts.into_iter().map(|(_, texts)| texts).collect();
+        Self::new(coverage, pictures.dim, features, captions, baselines)
+    }
+
+    /// Rows of an image and its texts; the images are those that the rows name, each once. An empty text
+    /// asks nothing: it is counted, not measured, and its image stays among the images to choose from.
     ///
     /// # Errors
-    /// When none of the images is found, or encoding fails.
+    /// When none of the images is found or has a text, or encoding fails.
     pub fn open(
         name: &str,
         rows: Vec<(String, Vec<String>)>,
@@ -62,12 +80,17 @@ impl Ranks {
         for ((_, texts), place) in rows.into_iter().zip(found.places) {
             let Some(place) = place else { continue };
             coverage.used += 1;
+            let (texts, empty): (Vec<_>, Vec<_>) = texts.into_iter().partition(|text| !text.trim().is_empty());
+            coverage.empty += empty.len();
             let image = *order[place].get_or_insert_with(|| {
                 features.extend_from_slice(found.pictures.feature(place));
                 captions.push(Vec::new());
                 captions.len() - 1
             });
             captions[image].extend(texts);
+        }
+        if captions.iter().all(Vec::is_empty) {
+            return Err(StageError::msg(format!("{name}: every caption of a found image is empty")));
         }
         Ok(Self::new(coverage, found.pictures.dim, features, captions, baselines))
     }
@@ -90,18 +113,30 @@ impl Ranks {
         Self { coverage, dim, features, texts, queries, owners, baselines }
     }
 
-    /// R@k both ways, from the similarities of a chunk of queries with all images.
-    fn recall(&self, prefix: &str, similar: impl Fn(&[usize]) -> Vec<f32>, into: &mut Vec<Series>) {
+    /// R@k both ways, from the similarities of a chunk of queries with all images; of the text tower,
+    /// or of a training-free answer.
+    fn recall(&self, baseline: Option<&str>, similar: impl Fn(&[usize]) -> Vec<f32>, into: &mut Vec<Series>) {
         let ranks = ranks(&self.queries, &self.owners, self.features.len() / self.dim.max(1), similar);
         let owners = &self.owners;
+        let named = |direction: &str, k: usize| {
+            let metric = metric::recall(direction, k);
+            baseline.map_or_else(|| metric.clone(), |name| metric::of_baseline(name, &metric))
+        };
         for k in RANKS {
             let hits = ranks.text_to_image.iter().zip(owners).map(|(&before, &owner)| (before < k, owner));
-            into.push(Series::hits(&format!("{prefix}text_to_image_r@{k}"), "all", hits));
+            into.push(Series::hits(&named(metric::TEXT_TO_IMAGE, k), metric::ALL, hits));
         }
         for k in RANKS {
-            let hits = ranks.image_to_text.iter().enumerate().map(|(image, &before)| (before < k, image));
-            into.push(Series::hits(&format!("{prefix}image_to_text_r@{k}"), "all", hits));
+            let asked = ranks.image_to_text.iter().enumerate().filter_map(|(image, before)| Some((image, (*before)?)));
+            let hits = asked.map(|(image, before)| (before < k, image));
+            into.push(Series::hits(&named(metric::IMAGE_TO_TEXT, k), metric::ALL, hits));
         }
+    }
+
+    /// The cosines of a chunk of queries, whose texts have these features, with all images.
+    fn similar(&self, rows: &Rows, queries: &[usize]) -> Vec<f32> {
+        let texts: Vec<f32> = queries.iter().flat_map(|&text| rows.row(text)).copied().collect();
+        cosines(&texts, &self.features, self.dim)
     }
 }
 
@@ -113,23 +148,21 @@ impl Benchmark for Ranks {
     fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
         let rows = self.texts.embed(encoder, self.dim)?;
         let mut series = Vec::new();
-        let similar = |queries: &[usize]| {
-            let texts: Vec<f32> = queries.iter().flat_map(|&text| rows.row(text)).copied().collect();
-            cosines(&texts, &self.features, self.dim)
-        };
-        self.recall("", similar, &mut series);
-        let negated = || self.texts.list().iter().any(|text| has_negation(text));
-        if let Some(Baselines { lambda }) = self.baselines.filter(|_| negated()) {
-            let free = TrainingFree::new(self.texts.list(), encoder, self.dim, lambda)?;
-            let similar = |queries: &[usize]| {
+        self.recall(None, |queries| self.similar(&rows, queries), &mut series);
+        if let Some(Baselines { lambda }) = self.baselines {
+            let composer = Composer::new(self.texts.list(), &rows, encoder, self.dim)?;
+            let scores = |queries: &[usize]| {
                 let images = || self.features.chunks_exact(self.dim);
-                queries
-                    .iter()
-                    .flat_map(|&text| images().map(|image| free.score(text, image)).collect::<Vec<_>>())
-                    .collect()
+                let row = |&text: &usize| images().map(|image| composer.score(text, image, lambda)).collect::<Vec<_>>();
+                queries.iter().flat_map(row).collect()
             };
-            self.recall("training_free_", similar, &mut series);
+            self.recall(Some(metric::TRAINING_FREE), scores, &mut series);
+            for (name, compose) in compose::ALL {
+                let rows = composer.composed(compose, lambda);
+                self.recall(Some(name), |queries| self.similar(&rows, queries), &mut series);
+            }
         }
+        series.retain(|series| !series.is_empty());
         Ok(series)
     }
 }
@@ -138,8 +171,8 @@ impl Benchmark for Ranks {
 struct Before {
     /// For each query: images before its own.
     text_to_image: Vec<usize>,
-    /// For each image: other images' texts before the best of its own.
-    image_to_text: Vec<usize>,
+    /// For each image: other images' texts before the best of its own; none if it has no text.
+    image_to_text: Vec<Option<usize>>,
 }
 
 /// `similar` gives the similarities of a chunk of queries with all images, row by row. A wrong
@@ -153,11 +186,14 @@ fn ranks(queries: &[usize], owners: &[usize], images: usize, similar: impl Fn(&[
             best[own] = best[own].max(row[own]);
         }
     }
-    let mut image_to_text = vec![0; images];
+    let mut image_to_text = vec![None; images];
+    owners.iter().for_each(|&own| image_to_text[own] = Some(0));
     for (queries, owners) in queries.chunks(CHUNK).zip(owners.chunks(CHUNK)) {
         for (row, &own) in similar(queries).chunks_exact(images).zip(owners) {
             for (image, s) in row.iter().enumerate() {
-                image_to_text[image] += usize::from(image != own && *s >= best[image]);
+                if let Some(before) = &mut image_to_text[image] {
+                    *before += usize::from(image != own && *s >= best[image]);
+                }
             }
         }
     }
@@ -175,6 +211,13 @@ mod tests {
         let similar = |queries: &[usize]| queries.iter().flat_map(|q| similarity[q * 2..q * 2 + 2].to_vec()).collect();
         let ranks = ranks(&[0, 1, 2], &[0, 0, 1], 2, similar);
         assert_eq!(ranks.text_to_image, [0, 1, 1]); // the tie of text 2 counts against it
-        assert_eq!(ranks.image_to_text, [0, 1]);
+        assert_eq!(ranks.image_to_text, [Some(0), Some(1)]);
+    }
+
+    #[test]
+    fn an_image_without_texts_is_only_a_wrong_answer() {
+        let similar = |queries: &[usize]| queries.iter().flat_map(|_| [0.1, 0.9]).collect();
+        let ranks = ranks(&[0], &[0], 2, similar);
+        assert_eq!((ranks.text_to_image, ranks.image_to_text), (vec![1], vec![Some(0), None]));
     }
 }
