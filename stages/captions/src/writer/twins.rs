@@ -122,7 +122,7 @@ pub struct TwinTexts {
 /// What a text says, as phrases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// What it affirms: the caption, or things as "A dog".
+    /// What it affirms: the caption as it is written, or things as "A dog".
     pub affirmed: Vec<String>,
     /// What it denies.
     pub denied: Vec<String>,
@@ -177,7 +177,7 @@ impl TwinsWriter {
                 }
                 _ => {
                     let caption = bare(reading.caption(i)).to_owned();
-                    let said = Content { affirmed: vec![caption.clone()], denied: Vec::new() };
+                    let said = Content { affirmed: vec![reading.caption(i).to_owned()], denied: Vec::new() };
                     TwinTexts {
                         true_text: caption.clone(),
                         false_text: caption,
@@ -246,7 +246,7 @@ fn content(twin: &TwinTemplate, is_true: bool, filling: Filling<'_>) -> Content 
     let mut content = Content::default();
     for slot in twin.said(is_true) {
         let (denied, phrase) = match slot {
-            Said::Caption => (false, bare(filling.caption).to_owned()),
+            Said::Caption => (false, filling.caption.to_owned()),
             Said::Present { denied } => (denied, thing(filling.present)),
             Said::Other { denied } => (denied, thing(filling.other)),
             Said::Absent { denied } => (denied, thing(filling.absent)),

@@ -136,7 +136,7 @@ impl Composition {
     /// The composition of each statement, image by image. `things` are, per image, the caption and the
     /// phrases of its statements with the roles of [`phrases`]: `per_image` in all.
     fn targets(&self, things: &Phrases, per_image: usize) -> Vec<f32> {
-        let neutral = unit(things.mean());
+        let neutral = unit(things.mean_without(0, per_image));
         let each: Vec<Option<&[f32]>> = things.each().collect();
         let mut targets = Vec::new();
         for of_image in each.chunks(per_image) {

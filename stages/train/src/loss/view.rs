@@ -2,6 +2,8 @@
 //!
 //! B images, R texts per image, D the width of the features. All features have length 1.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use items::Role;
 use pipeline_engine::rng::{ChaCha8Rng, Draw};
@@ -209,9 +211,20 @@ impl Phrases {
 
     /// The mean over the distinct texts; zeros if there are none.
     pub fn mean(&self) -> Vec<f32> {
+        self.mean_where(|_| true)
+    }
+
+    /// As [`mean`](Self::mean), without the texts of one of the `n` roles, such as captions among things.
+    pub fn mean_without(&self, role: usize, n: usize) -> Vec<f32> {
+        let skipped: BTreeSet<usize> = self.places.chunks(n).filter_map(|places| places[role]).collect();
+        self.mean_where(|row| !skipped.contains(&row))
+    }
+
+    fn mean_where(&self, counts: impl Fn(usize) -> bool) -> Vec<f32> {
         let mut mean = vec![0.0; self.width];
-        let count = self.features.len() / self.width.max(1);
-        for row in self.features.chunks(self.width.max(1)) {
+        let rows = || self.features.chunks(self.width.max(1)).enumerate().filter(|(row, _)| counts(*row));
+        let count = rows().count();
+        for (_, row) in rows() {
             mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / count as f32);
         }
         mean
@@ -270,6 +283,7 @@ mod tests {
     fn phrases_have_a_mean_and_empty_texts_have_none() {
         let phrases = Phrases::new(2, vec![1.0, 0.0, 0.0, 1.0], vec![Some(1), None, Some(0), Some(1)]);
         assert_eq!(phrases.mean(), [0.5, 0.5]);
+        assert_eq!((phrases.mean_without(1, 2), phrases.mean_without(0, 2)), (vec![1.0, 0.0], vec![0.0, 0.0]));
         let each: Vec<_> = phrases.each().collect();
         assert_eq!(each, [Some(&[0.0, 1.0][..]), None, Some(&[1.0, 0.0][..]), Some(&[0.0, 1.0][..])]);
         assert_eq!(Phrases::new(3, Vec::new(), vec![None]).mean(), [0.0; 3]);
