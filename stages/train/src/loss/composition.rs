@@ -30,6 +30,8 @@ options! {
         /// Share of what a statement denies that is taken away from it; of a statement with a caption
         /// `whole_share` is.
         statement_share: f64 = 0.6, 0.0..=10.0;
+        /// Whether statements that affirm nothing are among them.
+        denials: bool = true;
     }
 }
 
@@ -129,32 +131,33 @@ impl Composition {
         let things = step.start()?.phrases(&roles)?;
         let texts: Vec<Role> = statements.into_iter().map(Role::from).collect();
         let texts = step.texts.interleaved(&texts)?;
-        let target = rows(self.targets(&things, roles.len()), things.width(), &texts.device().inner());
-        Ok(away(texts, target).mean())
+        let (targets, counts) = self.targets(&things, roles.len());
+        let device = texts.device().inner();
+        let (count, target) = (counts.iter().sum::<f32>().max(1.0), rows(targets, things.width(), &device));
+        Ok((away(texts, target) * rows(counts, 1, &device)).sum() / count)
     }
 
-    /// The composition of each statement, image by image. `things` are, per image, the caption and the
+    /// The composition of each statement, image by image, and 1 or 0: whether it counts. `things` are, per image, the caption and the
     /// phrases of its statements with the roles of [`phrases`]: `per_image` in all.
-    fn targets(&self, things: &Phrases, per_image: usize) -> Vec<f32> {
+    fn targets(&self, things: &Phrases, per_image: usize) -> (Vec<f32>, Vec<f32>) {
         let neutral = unit(things.mean_without(0, per_image));
         let each: Vec<Option<&[f32]>> = things.each().collect();
-        let mut targets = Vec::new();
+        let (mut targets, mut counts) = (Vec::new(), Vec::new());
         for of_image in each.chunks(per_image) {
             let (caption, statements) = of_image.split_at(1);
             for statement in statements.chunks(usize::from(AFFIRMED + DENIED)) {
                 let (affirmed, denied) = statement.split_at(usize::from(AFFIRMED));
-                let mut target = match affirmed.iter().any(Option::is_some) {
-                    true => unit(mean_of(affirmed, things.width())),
-                    false => neutral.clone(),
-                };
+                let affirms = affirmed.iter().any(Option::is_some);
+                let mut target = if affirms { unit(mean_of(affirmed, things.width())) } else { neutral.clone() };
                 let has_caption = caption[0].is_some() && affirmed.contains(&caption[0]);
                 let share = if has_caption { self.whole_share } else { self.statement_share } as f32;
                 let taken = mean_of(denied, things.width());
                 target.iter_mut().zip(taken).for_each(|(target, taken)| *target -= share * taken);
                 targets.extend(unit(target));
+                counts.push(f32::from(u8::from(affirms || self.denials)));
             }
         }
-        targets
+        (targets, counts)
     }
 }
 
@@ -191,7 +194,8 @@ mod tests {
     use super::super::total;
     use super::*;
 
-    const COMPOSITION: Composition = Composition { whole: 0.7, whole_share: 0.1, statement: 1.3, statement_share: 0.6 };
+    const COMPOSITION: Composition =
+        Composition { whole: 0.7, whole_share: 0.1, statement: 1.3, statement_share: 0.6, denials: true };
 
     fn roles() -> Vec<Role> {
         COMPOSITION.needs().texts.into_iter().flat_map(|need| need.roles).collect()
@@ -241,7 +245,7 @@ mod tests {
         let features = vec![1.0, 0.0, 0.0, 1.0];
         let targets = |places: &[Option<usize>]| {
             let things = Phrases::new(2, features.clone(), places.to_vec());
-            COMPOSITION.targets(&things, 4)
+            COMPOSITION.targets(&things, 4).0
         };
         let near = |found: &[f32], expected: [f32; 2]| {
             let expected = unit(expected.to_vec());
@@ -251,6 +255,11 @@ mod tests {
         near(&targets(&[Some(0), Some(0), None, Some(1)]), [1.0, -0.1]);
         near(&targets(&[Some(0), Some(1), None, Some(0)]), [-0.6, 1.0]);
         near(&targets(&[Some(0), Some(1), Some(0), None]), [1.0, 1.0]);
+        let counts = |denials| {
+            let things = Phrases::new(2, features.clone(), vec![Some(0), None, None, Some(1), Some(1), None, None]);
+            Composition { denials, ..COMPOSITION }.targets(&things, 7).1
+        };
+        assert_eq!((counts(true), counts(false)), (vec![1.0, 1.0], vec![0.0, 1.0]));
     }
 
     #[test]
