@@ -425,6 +425,57 @@ fn pack_names_what_it_leaves_out() {
     failed(here, 2, &["pack", "p.csv", "--out", "x", "--prefix", "a/b"]);
 }
 
+/// Tables as pandas writes and reads them: what is packed are their captions, to the last quote and tab.
+#[test]
+fn pack_reads_tables_as_pandas_does() {
+    let bench = Bench::new(40);
+    let here = bench.folder.path();
+    let image = pictures(&bench)[0].0.clone();
+    let captions = |source: &str| {
+        said(here, &["pack", source, "--images", "photos", "--out", "o", "--force"]);
+        let members = samples(&bench.path("o/train-000000.tar"), 10);
+        let text = members.into_iter().find(|(name, _)| name.ends_with(".txt")).unwrap().1;
+        String::from_utf8(text).unwrap()
+    };
+    let quoted =
+        format!("filepath\ttitle\n{image}\t\"the \"\"red\"\" ball\"\n{image}\t\"a \"\"dog\"\"\twith a tab\"\n");
+    std::fs::write(bench.path("quoted.tsv"), quoted).unwrap();
+    assert_eq!(captions("quoted.tsv"), "the \"red\" ball\na \"dog\"\twith a tab");
+    std::fs::write(bench.path("tabs.csv"), format!("filepath\ttitle\n{image}\ta dog, barking\n")).unwrap();
+    assert_eq!(captions("tabs.csv"), "a dog, barking");
+    std::fs::write(bench.path("wide.tsv"), format!("filepath\ttitle\n{image}\ta dog\twith a tab\n")).unwrap();
+    let said = failed(here, 1, &["pack", "wide.tsv", "--images", "photos", "--out", "o", "--force"]);
+    assert!(said.contains("wide.tsv:2: 3 columns, but the first line names 2"), "{said}");
+}
+
+#[test]
+fn pack_names_what_it_leaves_out_of_a_folder() {
+    let bench = Bench::new(40);
+    let here = bench.folder.path();
+    let image = pictures(&bench)[0].0.clone();
+    let bytes = std::fs::read(bench.path("photos").join(image)).unwrap();
+    let count = std::fs::read_dir(bench.path("photos")).unwrap().count() / 2;
+    let put = |name: &str, bytes: &[u8]| std::fs::write(bench.path("photos").join(name), bytes).unwrap();
+    put("cut.jpg", &bytes[..bytes.len() / 2]);
+    put("cut.txt", b"a dog");
+    put("latin.jpg", &bytes);
+    put("latin.txt", b"a caf\xe9");
+    for other in ["moving.gif", "map.bmp"] {
+        put(other, b"of another format");
+        put(&other.replace(&other[other.len() - 3..], "txt"), b"a map");
+    }
+    std::fs::create_dir(bench.path("more")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(bench.path("more"), bench.path("photos/more")).unwrap();
+    let output = ran(here, &["pack", "photos", "--out", "o", "--verify"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains(&format!("{count} samples")), "{out}\n{err}");
+    for part in ["cut.jpg: it cannot be decoded", "latin.txt is not UTF-8", "moving.gif", "map.bmp"] {
+        assert!(err.contains(part), "{part} is not in\n{err}");
+    }
+    assert!(!cfg!(unix) || err.contains("photos/more: a link to a folder"), "{err}");
+}
+
 #[test]
 fn inspect_knows_shards_caches_checkpoints_and_runs() {
     let bench = Bench::new(48);
