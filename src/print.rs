@@ -162,17 +162,48 @@ pub fn summary(summary: &Summary) -> String {
         }
         text.push('\n');
     }
-    if !summary.skipped.is_empty() {
-        text.push_str("\nskipped samples\n");
-        for (stage, reason, count) in &summary.skipped {
-            let _ = writeln!(text, "  {count:>6}  {stage}: {reason}");
-        }
-    }
+    text += &skipped(&summary.skipped);
+    text += &lost(&summary.lost_shards);
     let _ = writeln!(
         text,
         "\nthe run is in {}, the trained checkpoint in {}",
         summary.dir.display(),
         summary.dir.join("export").display()
     );
+    text
+}
+
+/// Reasons and shards that a list shows.
+const SHOWN: usize = 20;
+
+/// Why samples were skipped, the commonest reason first.
+fn skipped(skipped: &[(String, String, u64)]) -> String {
+    if skipped.is_empty() {
+        return String::new();
+    }
+    let mut sorted: Vec<_> = skipped.iter().collect();
+    sorted.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+    let mut text = "\nskipped samples\n".to_owned();
+    for (stage, reason, count) in sorted.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {count:>6}  {stage}: {reason}");
+    }
+    if sorted.len() > SHOWN {
+        let _ = writeln!(text, "  and for {} more reasons, see skipped.jsonl", sorted.len() - SHOWN);
+    }
+    text
+}
+
+/// Shards without all of their samples: what they would have given is in no count.
+fn lost(shards: &[(String, String)]) -> String {
+    if shards.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\nlost: {}, wholly or in part\n", text::count(shards.len(), "shard"));
+    for (shard, reason) in shards.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {shard}: {reason}");
+    }
+    if shards.len() > SHOWN {
+        let _ = writeln!(text, "  and {} more, see skipped.jsonl", shards.len() - SHOWN);
+    }
     text
 }

@@ -107,3 +107,39 @@ fn too_few_samples_for_one_batch() {
     let said = bench.run("r", &["stage.batch.size=64"]).failed(1);
     assert!(said.contains("batch.size = 64") && said.contains("stage `batch`"), "{said}");
 }
+
+/// A page of a proxy under the name of a shard, and two tars that `cat` put together: what is lost is no single sample.
+#[test]
+fn shards_that_are_lost_are_told_at_the_end() {
+    let bench = Bench::new(60);
+    std::fs::write(bench.path("page.tar"), "<html>404</html>").unwrap();
+    let first = std::fs::read(bench.path("a-000.tar")).unwrap();
+    let second = std::fs::read(bench.path("a-001.tar")).unwrap();
+    std::fs::write(bench.path("both.tar"), [first, second].concat()).unwrap();
+    let urls = "stage.shards.urls=[\"a-000.tar\", \"page.tar\", \"both.tar\"]";
+    let run = bench.run("r", &["stage.batch.size=8", "run.epochs=2", urls]).whole();
+    let told = run.stdout();
+    let end = &told[told.find("lost: 2 shards, wholly or in part").unwrap_or_else(|| panic!("{told}"))..];
+    assert!(end.contains("page.tar: the whole shard is lost: not a tar: it is a web page"), "{end}");
+    assert!(end.contains("both.tar: the shard is lost in part: its end marker is at byte"), "{end}");
+    assert!(!told.contains("samples skipped so far"), "no sample was skipped: {told}");
+    let page = std::fs::read_to_string(run.dir.join("report.html")).unwrap();
+    assert!(page.contains("Samples skipped: 0, and 2 shards lost"));
+}
+
+#[test]
+fn a_data_set_without_a_usable_sample_ends_with_the_reasons() {
+    let bench = Bench::new(60);
+    for name in ["a-000.tar", "a-001.tar"] {
+        let mut members = samples(&bench.path(name), 100);
+        for (member, _) in &mut members {
+            *member = member.replacen('.', ".v2.0 (final).", 1);
+        }
+        write_tar(&bench.path(name), &members);
+    }
+    let said = bench.run("r", &[]).failed(1);
+    for part in ["no usable sample", "skipped so far: 60", ".v2.0 (final).jpg", "first dot", "`shards`"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    assert!(!said.contains("Lower batch.size"), "{said}");
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use items::metric;
-use pipeline_engine::{MARK, Measurement, Skip, StageReport, Summary};
+use pipeline_engine::{LostShards, MARK, Measurement, Skip, StageReport, Summary};
 use serde_json::{Value, json};
 
 use crate::print;
@@ -32,7 +32,11 @@ pub fn run(path: &Path) -> anyhow::Result<(Value, String)> {
         text => serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.join("stages.json").display()))?,
     };
     let mut skipped: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut lost_shards = LostShards::new();
     for skip in skips {
+        if skip.is_shard() {
+            lost_shards.push((skip.shard.clone(), skip.reason.clone()));
+        }
         *skipped.entry((skip.stage, skip.reason)).or_default() += 1;
     }
     let epochs = stages.iter().map(|stage| stage.epoch).max().unwrap_or(0);
@@ -56,6 +60,7 @@ pub fn run(path: &Path) -> anyhow::Result<(Value, String)> {
         measurements: measurements.into_iter().filter(|m| m.eval != metric::TRAIN).collect(),
         stages,
         skipped: skipped.into_iter().map(|((stage, reason), n)| (stage, reason, n)).collect(),
+        lost_shards,
     };
     let limiting: Vec<Value> = summary
         .stages
@@ -70,6 +75,7 @@ pub fn run(path: &Path) -> anyhow::Result<(Value, String)> {
         "limiting": limiting,
         "results": summary.measurements,
         "skipped": summary.skipped,
+        "lost_shards": summary.lost_shards,
         "exported": path.join("export").is_dir(),
     });
     text.push('\n');

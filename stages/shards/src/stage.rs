@@ -178,8 +178,11 @@ impl Stage<Nothing, Flow<ImageBytes>> for Reader {
                 None => self.read(position, pass, &mut out)?,
             };
             if let Some(fault) = &fault {
-                tracing::warn!(shard = shard.url, "{}", fault.reason);
-                pass.ledger.skip(fault.skip(shard))?;
+                let skip = fault.skip(shard, samples);
+                tracing::warn!(shard = shard.url, "{}", skip.reason);
+                pass.ledger.skip(skip)?;
+            } else if samples == 0 {
+                tracing::warn!(shard = shard.url, "it holds no sample");
             }
             out.output.send(Flow::ShardEnd { shard: shard.clone(), samples, fault })?;
         }
