@@ -143,3 +143,20 @@ fn a_data_set_without_a_usable_sample_ends_with_the_reasons() {
     }
     assert!(!said.contains("Lower batch.size"), "{said}");
 }
+
+#[test]
+fn captions_that_name_nothing_are_a_warning() {
+    let bench = Bench::new(48);
+    for name in ["a-000.tar", "a-001.tar"] {
+        let mut members = samples(&bench.path(name), 100);
+        for (_, bytes) in members.iter_mut().filter(|(member, _)| member.ends_with(".txt")) {
+            *bytes = "草地上的一只狗".as_bytes().to_vec();
+        }
+        write_tar(&bench.path(name), &members);
+    }
+    let run = bench.run("r", &[]).whole();
+    let said = run.stderr() + &run.stdout();
+    assert_eq!(said.matches("48 of the 48 captions of this epoch name no object").count(), 1, "{said}");
+    let run = Bench::new(48).run("r", &[]).whole();
+    assert!(!(run.stderr() + &run.stdout()).contains("name no object"));
+}
