@@ -1,7 +1,8 @@
 //! What the commands print on a terminal: scores, tables of stages, faults.
 
 use std::fmt::Write;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use items::metric;
@@ -9,10 +10,24 @@ use pipeline_engine::{Diagnostic, Measurement, Origin, Phase, Plan, StageReport,
 
 use crate::text;
 
-/// Writes to standard output. A reader that goes away (`| head`) does not end the run.
+/// Why something that was printed is lost.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes to standard output. Neither a reader that goes away (`| head`) nor a full disk ends the run; the latter is
+/// reported at the end, see [`lost_output`].
 pub fn stdout(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first one counts.
+        let _ = LOST.set(error);
+    }
+}
+
+/// The fault of standard output, if something that was printed did not get there.
+pub fn lost_output() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 /// The stages of a plan: `shards → decode → …`
@@ -27,8 +42,7 @@ pub fn notes(plan: &Plan) -> String {
 
 /// All faults of a config, each with its line.
 pub fn faults(faults: &[Diagnostic]) -> String {
-    let renderer =
-        if std::io::IsTerminal::is_terminal(&std::io::stderr()) { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if io::IsTerminal::is_terminal(&io::stderr()) { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for fault in faults {
         let group = match &fault.at {

@@ -74,6 +74,41 @@ fn the_schema_takes_what_check_takes() {
     }
 }
 
+/// What a command prints is its result: on a full disk it fails, and a reader that has enough is no fault.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_printed_arrives_or_the_command_fails() {
+    for arguments in [&["schema"][..], &["stages"], &["presets"], &["completions", "bash"], &["man"], &["graph"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = pipeline().current_dir(root()).args(arguments).stdout(full).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(1) && err.contains("cannot write to standard output"),
+            "{arguments:?}: {err}"
+        );
+    }
+    let texts = std::env::temp_dir().join(format!("texts-{}", std::process::id()));
+    std::fs::write(&texts, "a dog\n".repeat(3000)).unwrap();
+    let model = root().join("assets/clip-world");
+    let mut embed = pipeline();
+    embed.arg("embed").arg("--device=cpu").arg("--model").arg(model).arg("--texts").arg(&texts);
+    let mut child = embed.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // A pipe holds less than these features.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    std::fs::remove_file(texts).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_number_that_toml_has_no_place_for_is_told_with_the_bound() {
+    for set in ["run.seed=18446744073709551615", "run.seed=-99999999999999999999"] {
+        let said = failed(&root(), 2, &["check", "--set", set]);
+        assert!(said.contains("a whole number no larger than 9223372036854775807"), "{said}");
+    }
+    said(&root(), &["check", "--set", "run.seed=9223372036854775807"]);
+}
+
 #[test]
 fn the_schema_takes_every_default() {
     let schema = json(&said(&root(), &["schema"]));
