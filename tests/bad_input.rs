@@ -160,3 +160,23 @@ fn captions_that_name_nothing_are_a_warning() {
     let run = Bench::new(48).run("r", &[]).whole();
     assert!(!(run.stderr() + &run.stdout()).contains("name no object"));
 }
+
+/// Under `sbatch --ntasks=8` without srun, and under torchrun, a run must not read a part of the shards.
+#[test]
+fn one_of_several_processes_is_refused() {
+    let bench = Bench::new(32);
+    bench.write_config();
+    for (rank, size) in [("SLURM_PROCID", "SLURM_NTASKS"), ("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")] {
+        for command in ["check", "run"] {
+            let mut command_line = common::pipeline();
+            command_line.arg(command).arg(bench.path("pipeline.toml")).env(rank, "0").env(size, "8");
+            let output = command_line.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(&format!("{rank} = 0, {size} = 8")) && said.contains("exchange gradients"), "{said}");
+        }
+    }
+    let mut all = common::pipeline();
+    all.arg("check").arg(bench.path("pipeline.toml")).arg("--set=stage.shards.split=none");
+    assert!(all.env("RANK", "0").env("WORLD_SIZE", "8").output().unwrap().status.success());
+}
