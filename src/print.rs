@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use items::metric;
-use pipeline_engine::{Diagnostic, Measurement, Origin, Phase, Plan, StageReport, Summary};
+use pipeline_engine::{Diagnostic, Measurement, Origin, Phase, Plan, Skip, StageReport, Summary};
 
 use crate::text;
 
@@ -208,13 +208,13 @@ fn skipped(skipped: &[(String, String, u64)]) -> String {
 }
 
 /// Shards without all of their samples: what they would have given is in no count.
-fn lost(shards: &[(String, String)]) -> String {
+fn lost(shards: &[Skip]) -> String {
     if shards.is_empty() {
         return String::new();
     }
     let mut text = format!("\nlost: {}, wholly or in part\n", text::count(shards.len(), "shard"));
-    for (shard, reason) in shards.iter().take(SHOWN) {
-        let _ = writeln!(text, "  {shard}: {reason}");
+    for skip in shards.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {}: {}", skip.shard, skip.reason);
     }
     if shards.len() > SHOWN {
         let _ = writeln!(text, "  and {} more, see skipped.jsonl", shards.len() - SHOWN);

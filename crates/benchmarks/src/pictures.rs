@@ -54,7 +54,7 @@ impl Pictures {
             Ok(())
         })?;
         for (stage, reason, count) in skipped {
-            tracing::warn!("eval {name}: {count} images cannot be used ({stage}: {reason})");
+            tracing::warn!("eval {name}: not used: {count} by `{stage}`: {reason}");
         }
         Ok(pictures)
     }

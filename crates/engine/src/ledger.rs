@@ -31,9 +31,6 @@ impl Skip {
     }
 }
 
-/// Shards that were lost, wholly or in part: the url, and why.
-pub type LostShards = Vec<(String, String)>;
-
 /// Too much was skipped, or the ledger cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -79,9 +76,9 @@ struct State {
     file: Option<File>,
     seen: HashSet<blake3::Hash>,
     by_reason: BTreeMap<(String, String), u64>,
-    /// Skipped samples.
     samples: u64,
-    shards: LostShards,
+    /// Lost wholly or in part.
+    shards: Vec<Skip>,
 }
 
 impl Ledger {
@@ -141,11 +138,11 @@ impl Ledger {
     }
 
     /// The shards that were lost so far, wholly or in part.
-    pub fn lost_shards(&self) -> LostShards {
+    pub fn lost_shards(&self) -> Vec<Skip> {
         self.state.lock().shards.clone()
     }
 
-    /// How many samples and shards, by stage and reason.
+    /// How many samples, by stage and reason.
     pub fn by_reason(&self) -> Vec<(String, String, u64)> {
         self.state.lock().by_reason.iter().map(|((stage, reason), n)| (stage.clone(), reason.clone(), *n)).collect()
     }
@@ -162,11 +159,11 @@ impl State {
         let new = self.seen.insert(hasher.finalize());
         if new {
             if skip.is_shard() {
-                self.shards.push((skip.shard.clone(), skip.reason.clone()));
+                self.shards.push(skip.clone());
             } else {
                 self.samples += 1;
+                *self.by_reason.entry((skip.stage.clone(), skip.reason.clone())).or_default() += 1;
             }
-            *self.by_reason.entry((skip.stage.clone(), skip.reason.clone())).or_default() += 1;
         }
         new
     }
@@ -209,8 +206,8 @@ mod tests {
         let shard = Skip { key: String::new(), index: None, reason: "no tar".into(), ..skip("", 0) };
         let ledger = Ledger::open(None, 10).unwrap();
         ledger.skip(shard.clone()).unwrap();
-        ledger.skip(shard).unwrap();
-        assert_eq!((ledger.count(), ledger.lost_shards()), (0, vec![("a.tar".to_owned(), "no tar".to_owned())]));
+        ledger.skip(shard.clone()).unwrap();
+        assert_eq!((ledger.count(), ledger.by_reason().len(), ledger.lost_shards()), (0, 0, vec![shard]));
         let error = Ledger::open(Some(&path), 3).unwrap().skip(skip("hat", 9)).unwrap_err().to_string();
         assert!(error.contains("4 samples were skipped, more than run.max_skipped = 3"), "{error}");
     }

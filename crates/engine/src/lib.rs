@@ -35,7 +35,7 @@ pub use config::{
 pub use edge::{Inlet, Item, Nothing, Outlet, Received};
 pub use error::{RunError, StageError, Stopped};
 pub use files::write_atomically;
-pub use ledger::{Ledger, LedgerError, LostShards, Skip};
+pub use ledger::{Ledger, LedgerError, Skip};
 pub use plan::{EvalView, Kind, Plan, Port, Preset, Registry, Section, StageView, check};
 pub use run::{Event, LastCheckpoint, Limits, Pipeline, PipelineProfile, Profiler, StageProfile, Summary, outside_run};
 pub use stage::{

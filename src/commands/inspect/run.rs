@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use items::metric;
-use pipeline_engine::{LostShards, MARK, Measurement, Skip, StageReport, Summary};
+use pipeline_engine::{MARK, Measurement, Skip, StageReport, Summary};
 use serde_json::{Value, json};
 
 use crate::print;
@@ -32,11 +32,8 @@ pub fn run(path: &Path) -> anyhow::Result<(Value, String)> {
         text => serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.join("stages.json").display()))?,
     };
     let mut skipped: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut lost_shards = LostShards::new();
+    let (lost_shards, skips): (Vec<Skip>, Vec<Skip>) = skips.into_iter().partition(Skip::is_shard);
     for skip in skips {
-        if skip.is_shard() {
-            lost_shards.push((skip.shard.clone(), skip.reason.clone()));
-        }
         *skipped.entry((skip.stage, skip.reason)).or_default() += 1;
     }
     let epochs = stages.iter().map(|stage| stage.epoch).max().unwrap_or(0);

@@ -258,6 +258,8 @@ impl Arguments {
         for skip in skipped {
             *reasons.entry(&skip.reason).or_default() += 1;
         }
+        let mut reasons: Vec<_> = reasons.into_iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         eprintln!("{} rows were skipped, all listed in {}:", skipped.len(), self.skipped_path().display());
         for (reason, count) in reasons.iter().take(SHOWN) {
             eprintln!("  {count:>6}  {reason}");

@@ -82,6 +82,9 @@ impl Skipped {
 
     fn of(ledger: &Ledger) -> Self {
         let mut reasons = ledger.by_reason();
+        reasons.extend(
+            ledger.lost_shards().into_iter().map(|skip| (skip.stage, format!("{}: {}", skip.shard, skip.reason), 1)),
+        );
         reasons.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
         Self { count: ledger.count(), reasons }
     }

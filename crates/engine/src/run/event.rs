@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::ledger::LostShards;
+use crate::ledger::Skip;
 use crate::stage::Measurement;
 use crate::watch::StageReport;
 
@@ -41,8 +41,8 @@ pub struct Summary {
     pub measurements: Vec<Measurement>,
     /// All stage reports.
     pub stages: Vec<StageReport>,
-    /// Skipped samples and shards: stage, reason, count.
+    /// Skipped samples: stage, reason, count.
     pub skipped: Vec<(String, String, u64)>,
     /// Shards that were lost, wholly or in part.
-    pub lost_shards: LostShards,
+    pub lost_shards: Vec<Skip>,
 }
