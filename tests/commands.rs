@@ -511,6 +511,23 @@ fn pack_names_what_it_leaves_out_of_a_folder() {
     assert!(!cfg!(unix) || err.contains("photos/more: a link to a folder"), "{err}");
 }
 
+/// What macOS puts beside files is summed up, and so are names with dots.
+#[test]
+fn inspect_sums_up_what_belongs_to_no_sample() {
+    let bench = Bench::new(40);
+    let members = samples(&bench.path("a-000.tar"), 20);
+    let apple =
+        members.iter().flat_map(|(name, bytes)| [(format!("._{name}"), vec![0; 20]), (name.clone(), bytes.clone())]);
+    write_tar(&bench.path("apple.tar"), &apple.collect::<Vec<_>>());
+    let text = said(bench.folder.path(), &["inspect", "apple.tar"]);
+    assert!(text.contains(&format!("{} hidden or without a dot", members.len())), "{text}");
+    assert!(text.lines().all(|line| line.len() < 200), "{text}");
+    let dotted = members.iter().map(|(name, bytes)| (name.replacen('.', &format!(".{name}."), 1), bytes.clone()));
+    write_tar(&bench.path("dots.tar"), &dotted.collect::<Vec<_>>());
+    let text = said(bench.folder.path(), &["inspect", "dots.tar"]);
+    assert!(text.contains("other extensions"), "{text}");
+}
+
 #[test]
 fn inspect_knows_shards_caches_checkpoints_and_runs() {
     let bench = Bench::new(48);

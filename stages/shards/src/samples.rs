@@ -313,7 +313,7 @@ async fn body<R: AsyncRead + Unpin>(
 
 /// The key and the lowercase extension of a member; `None` for members that belong to
 /// no sample: hidden files, those that macOS adds, names without a dot.
-fn key_and_extension(path: &str) -> Option<(&str, String)> {
+pub fn key_and_extension(path: &str) -> Option<(&str, String)> {
     let path = path.trim_start_matches("./").trim_start_matches('/');
     let hidden = |part: &str| part == "__MACOSX" || (part.starts_with('.') && part != "." && part != "..");
     if path.split('/').any(hidden) {
