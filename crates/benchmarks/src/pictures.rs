@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use items::source::packed_name;
+use items::keys::Keys;
 use items::{Encoded, Flow, Sample, Shard, Work};
 use linalg::{Matrix, Threads, multiply};
 use pipeline_engine::{Build, Source, StageError};
@@ -216,36 +216,6 @@ fn in_shards(pictures: &Pictures, wanted: &[&str]) -> Result<Vec<Option<usize>>,
             }
         })
         .collect()
-}
-
-/// What a picture may be called in shards, the likeliest first.
-struct Keys {
-    /// Keys with their folders.
-    whole: Vec<String>,
-    /// Names without.
-    names: Vec<String>,
-}
-
-impl Keys {
-    fn of(image: &str) -> Self {
-        let parts: Vec<&str> = image.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect();
-        let Some((file, folders)) = parts.split_last() else { return Self { whole: Vec::new(), names: Vec::new() } };
-        let to_first_dot = file.split('.').next().unwrap_or_default().to_owned();
-        let packed = packed_name(file.rsplit_once('.').map_or(*file, |(stem, _)| stem));
-        let packed_folders: Vec<String> = folders.iter().map(|folder| packed_name(folder)).collect();
-        let mut whole = Vec::new();
-        for from in 0..folders.len() {
-            whole.push(format!("{}/{packed}", packed_folders[from..].join("/")));
-            whole.push(format!("{}/{to_first_dot}", folders[from..].join("/")));
-            // As `pack` wrote folders before keys had slashes.
-            whole.push(format!("{}_{packed}", packed_folders[from..].join("_")));
-        }
-        let names = vec![packed, to_first_dot];
-        if folders.is_empty() {
-            whole.clone_from(&names);
-        }
-        Self { whole, names }
-    }
 }
 
 /// Cosines of N texts with M images, `[N, D]` and `[M, D]`, both of unit rows: `[N, M]`.

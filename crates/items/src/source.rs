@@ -27,9 +27,3 @@ pub fn files(folder: &Path, files: impl IntoIterator<Item = String>) -> Source {
     let folder = Value::String(folder.display().to_string());
     Source { kind: FILES, options: vec![("folder", folder), ("files", Value::Array(files))] }
 }
-
-/// A part of a path as `pipeline pack` writes it in a key: a key ends at the first dot of the file name, so that it has
-/// none, nor spaces. Who looks for a picture by its path must ask for the same name.
-pub fn packed_name(name: &str) -> String {
-    name.replace(['/', '\\', '.', ' '], "_")
-}

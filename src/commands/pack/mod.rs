@@ -291,7 +291,7 @@ fn key_of(image: &Path, root: &Path) -> String {
     let below = below.with_extension("");
     // Neither an absolute path nor a step up has a place in a tar.
     let names = below.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(items::source::packed_name(&name.to_string_lossy())),
+        Component::Normal(name) => Some(items::keys::packed_name(&name.to_string_lossy())),
         _ => None,
     });
     names.collect::<Vec<_>>().join("/")
