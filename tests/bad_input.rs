@@ -108,9 +108,9 @@ fn too_few_samples_for_one_batch() {
     assert!(said.contains("batch.size = 64") && said.contains("stage `batch`"), "{said}");
 }
 
-/// A page of a proxy under the name of a shard, and two tars that `cat` put together: what is lost is no single sample.
+/// A page of a proxy under the name of a shard, and two tars that `cat` put together: what is lost is more than one sample.
 #[test]
-fn shards_that_are_lost_are_told_at_the_end() {
+fn lost_shards_are_reported_at_the_end() {
     let bench = Bench::new(60);
     std::fs::write(bench.path("page.tar"), "<html>404</html>").unwrap();
     let first = std::fs::read(bench.path("a-000.tar")).unwrap();
@@ -118,11 +118,11 @@ fn shards_that_are_lost_are_told_at_the_end() {
     std::fs::write(bench.path("both.tar"), [first, second].concat()).unwrap();
     let urls = "stage.shards.urls=[\"a-000.tar\", \"page.tar\", \"both.tar\"]";
     let run = bench.run("r", &["stage.batch.size=8", "run.epochs=2", urls]).whole();
-    let told = run.stdout();
-    let end = &told[told.find("lost: 2 shards, wholly or in part").unwrap_or_else(|| panic!("{told}"))..];
+    let printed = run.stdout();
+    let end = &printed[printed.find("lost: 2 shards, wholly or in part").unwrap_or_else(|| panic!("{printed}"))..];
     assert!(end.contains("page.tar: the whole shard is lost: not a tar: it is a web page"), "{end}");
     assert!(end.contains("both.tar: the shard is lost in part: its end marker is at byte"), "{end}");
-    assert!(!told.contains("samples skipped so far"), "no sample was skipped: {told}");
+    assert!(!printed.contains("samples skipped so far"), "no sample was skipped: {printed}");
     let page = std::fs::read_to_string(run.dir.join("report.html")).unwrap();
     assert!(page.contains("Samples skipped: 0, and 2 shards lost"));
 }

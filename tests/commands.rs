@@ -101,7 +101,7 @@ fn what_is_printed_arrives_or_the_command_fails() {
 }
 
 #[test]
-fn a_number_that_toml_has_no_place_for_is_told_with_the_bound() {
+fn a_number_too_large_for_toml_is_reported_with_the_bound() {
     for set in ["run.seed=18446744073709551615", "run.seed=-99999999999999999999"] {
         let said = failed(&root(), 2, &["check", "--set", set]);
         assert!(said.contains("a whole number no larger than 9223372036854775807"), "{said}");

@@ -131,7 +131,7 @@ impl CheckpointInfo {
     }
 }
 
-/// The size of vision_model.onnx and of the files beside it whose names go on (`vision_model.onnx.data`), which hold its
+/// The size of vision_model.onnx and of the files beside it whose names begin so (`vision_model.onnx.data`), which hold its
 /// weights.
 fn onnx_bytes(dir: &Path) -> Option<u64> {
     let size = |path: &Path| std::fs::metadata(path).ok().map(|file| file.len());

@@ -64,7 +64,7 @@ fn figure(page: &mut String, found: &BTreeMap<Key, String>, key: &Key, what: &st
     let _ = write!(page, "<figcaption>{what}: {}{caption}</figcaption></figure>", escape(&key.1));
 }
 
-/// Whether a line of the skip ledger is a shard that was lost, and no sample.
+/// True if a line of the skip ledger stands for a lost shard, not for a sample.
 pub fn is_shard(skip: &Value) -> bool {
     skip["key"] == "" && skip["index"].is_null()
 }

@@ -1,5 +1,5 @@
-//! Files that are whole or absent: written beside their place, made durable, renamed. What is no regular file, such as
-//! `/dev/stdout`, is written through.
+//! Files that are whole or absent: written beside their place, made durable, renamed. Devices, pipes and open files such
+//! as `/dev/stdout` are written directly.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 /// A file on its way to its place. Until [`commit`](Self::commit) it lies beside it under a name of
 /// its own; dropped before, it is removed.
 ///
-/// A device, a pipe, a socket or an open file of a process (`/dev/stdout`, `>(…)`) must not be replaced: such a place gets
-/// the bytes as they come.
+/// A device, a pipe or an open file of a process (`/dev/stdout`, `>(…)`) must not be replaced: it gets the bytes as they
+/// come.
 #[derive(Debug)]
 pub struct PartFile {
     file: File,
@@ -17,7 +17,7 @@ pub struct PartFile {
     part: Option<Part>,
 }
 
-/// Where a file lies, and where it will.
+/// The path of the unfinished file, and its final path.
 #[derive(Debug)]
 struct Part {
     beside: PathBuf,
@@ -47,7 +47,7 @@ impl PartFile {
         Ok(part)
     }
 
-    /// Whoever could read the old file, and nobody else, can read the new one; as far as the file system allows.
+    /// Gives the new file the owner and the mode of the old one, as far as the file system allows.
     fn keep_owner_and_mode(&self, old: &Metadata) {
         #[cfg(unix)]
         {
@@ -76,7 +76,7 @@ impl PartFile {
 enum Place {
     /// A regular file, or none yet.
     File(PathBuf, Option<Metadata>),
-    /// What is neither a regular file nor a folder.
+    /// Neither a regular file nor a folder.
     Stream(PathBuf),
 }
 
@@ -107,7 +107,7 @@ impl Place {
     }
 }
 
-/// Whether a link stands for an open file of a process: Linux shows those as links that cannot be followed by name.
+/// True if a link stands for an open file of a process. Linux shows these as links that cannot be followed by name.
 fn is_handle(path: &Path) -> bool {
     let is_number = path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
     let is_listed = path
@@ -116,8 +116,7 @@ fn is_handle(path: &Path) -> bool {
     is_number && is_listed
 }
 
-/// Whether what is written to `path` goes out as it is written and cannot be changed any more: `/dev/stdout`, a pipe, a
-/// device.
+/// True if bytes written to `path` cannot be changed afterwards: `/dev/stdout`, a pipe, a device.
 ///
 /// # Errors
 /// When the path cannot be looked at, or is a folder.
@@ -128,7 +127,7 @@ pub fn is_stream(path: &Path) -> io::Result<bool> {
 fn open_stream(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     if ["/proc/self/fd/1", "/dev/fd/1"].iter().any(|own| path == Path::new(own)) {
-        // Opened by its name, a file would be written from its start, and a socket not at all.
+        // Opened by this name, a file would be overwritten from its start, and a socket cannot be opened.
         use std::os::fd::AsFd;
         return Ok(io::stdout().as_fd().try_clone_to_owned()?.into());
     }

@@ -25,7 +25,7 @@ pub struct Skip {
 }
 
 impl Skip {
-    /// Whether it is a shard that was lost, wholly or in part, and no sample.
+    /// True if it stands for a shard that was lost, wholly or in part, not for a sample.
     pub fn is_shard(&self) -> bool {
         self.key.is_empty() && self.index.is_none()
     }
@@ -132,7 +132,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Distinct samples skipped so far. A lost shard is none: nobody knows how many it had.
+    /// Distinct samples skipped so far. A lost shard does not count: the number of its samples is unknown.
     pub fn count(&self) -> u64 {
         self.state.lock().samples
     }

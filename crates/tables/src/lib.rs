@@ -89,8 +89,8 @@ pub struct Records {
     /// The line of a quote that is opened and never closed. The last record then holds everything
     /// that follows it.
     pub open_quote: Option<usize>,
-    /// The line of a quote that begins a field and is followed, lines below, by one within a field: most likely two
-    /// quotes that nobody doubled, with rows between them that became part of a field.
+    /// The line of a quote that begins a field and is closed on a later line, in the middle of a field. Most likely these
+    /// are two quotes that should have been doubled, and the rows between them became part of a field.
     pub stray_quote: Option<usize>,
 }
 
@@ -201,8 +201,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a quoted field of this record goes over a line break and is closed where no field ends: the number of line
-/// breaks before the quote that opens it.
+/// Finds a quoted field with a line break whose closing quote does not end the field; returns the number of line breaks
+/// before its opening quote.
 fn stray_quote(record: &[u8], delimiter: u8) -> Option<usize> {
     let mut at = 0;
     while at < record.len() {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 const BLOCK: u64 = 512;
 
-/// Zeros that are looked through for bytes behind the end marker. Programs fill up to the next multiple of their record
+/// Zeros after the end marker that are searched for other bytes. Programs fill up to the next multiple of their record
 /// size, mostly 10 KiB.
 const MAX_FILLING: u64 = 64 << 20;
 
@@ -60,7 +60,7 @@ pub enum Fault {
         /// What is wrong with it.
         what: String,
     },
-    /// It goes on behind its end marker, as two tars do that were put together.
+    /// Bytes follow its end marker, as in two tars that `cat` put together.
     #[error(
         "its end marker is at byte {end}, but bytes follow from {at} on, which are not read; if tars were put together \
          with `cat`, join them with `tar --concatenate`, or give them one by one"
@@ -185,7 +185,7 @@ impl<R: AsyncRead + Unpin> Members<R> {
         if self.body > 0 { Err(Fault::Cut { at: self.at }) } else { Ok(bytes) }
     }
 
-    /// Looks for bytes that follow the end marker at `end`.
+    /// Searches for bytes that follow the end marker at `end`.
     async fn behind(&mut self, end: u64) -> Result<(), Fault> {
         let mut block = [0; 16 * BLOCK as usize];
         while self.at - end < MAX_FILLING {

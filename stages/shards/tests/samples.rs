@@ -149,9 +149,9 @@ fn what_cannot_be_used_is_named_with_its_reason() {
     assert_eq!(read.fault, None);
 }
 
-/// A name with dots has a shorter key than its author thinks.
+/// A name with dots has a shorter key than its author expects.
 #[test]
-fn names_with_dots_are_told_with_what_they_became() {
+fn names_with_dots_are_reported_by_their_extensions() {
     let read = read(&pack(&[
         ("dog.v2.0 (final).jpg", A),
         ("dog.v2.0 (final).txt", b"a dog"),
@@ -172,9 +172,9 @@ fn names_with_dots_are_told_with_what_they_became() {
     assert!(reason("hen").contains(".a.jpg, .b.jpg, .c.jpg, .d.jpg, …; "), "{}", reason("hen"));
 }
 
-/// `cat a.tar b.tar`: what readers of tars stop in front of is told.
+/// `cat a.tar b.tar`: readers of tars stop before the second one.
 #[test]
-fn what_follows_the_end_marker_is_told() {
+fn bytes_after_the_end_marker_are_reported() {
     let (one, two) = (pack(&[("a.jpg", A), ("a.txt", b"a")]), pack(&[("b.jpg", A), ("b.txt", b"b")]));
     let filled = |mut tar: Vec<u8>, size: usize| {
         tar.resize(size, 0);

@@ -1,4 +1,4 @@
-//! Weights of an ONNX model that lie in files beside it ("external data"), as `torch.onnx.export` writes them since
+//! Weights of an ONNX model in files beside it ("external data"), as `torch.onnx.export` writes them since
 //! PyTorch 2.9, and any exporter a model of more than 2 GiB.
 //!
 //! tract reads such files too, but not through links that lead out of the folder, as those of the hub's cache do.
