@@ -220,3 +220,37 @@ fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
     let message = refused(&["convert", "crates/clip/tests/data/bare_text", text(&place("x")), "--to", "open-clip"]);
     assert!(message.contains("one tower alone") && !place("x").exists(), "{message}");
 }
+
+/// What is no regular file is written through; nothing takes its place. (`/dev/null` itself is not tried: were this
+/// wrong, a test as root would take it from the machine.)
+#[test]
+#[cfg(target_os = "linux")]
+fn standard_output_pipes_and_links_are_written_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = [&MODEL[..], &["--text", "a dog"]].concat();
+    let expected = said(&texts);
+    assert_eq!(said(&[&texts[..], &["--out", "/dev/stdout"]].concat()), expected);
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("behind"), &link).unwrap();
+    said(&[&texts[..], &["--out", text(&link), "--format", "jsonl"]].concat());
+    assert!(link.is_symlink() && fs::read_to_string(dir.path().join("behind")).unwrap() == expected);
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    said(&[&texts[..], &["--out", text(&pipe), "--format", "jsonl"]].concat());
+    assert_eq!(reader.join().unwrap(), expected);
+    let said_no = refused(&[&texts[..], &["--out", "/dev/stdout", "--format", "npy"]].concat());
+    assert!(said_no.contains("--format jsonl"), "{said_no}");
+
+    let init =
+        ["init", "--weights", "assets/clip-world", "--shards", "assets/world/train-000.tar", "--out", "/dev/stdout"];
+    assert!(said(&init).contains("[[stage]]") && !said(&init).contains("wrote"));
+    let shard = "assets/world/test-000.tar";
+    let eval = ["-q", "eval", "--model", "assets/clip-world", "--benchmark", "retrieval", "--images", shard];
+    let cache = dir.path().join("cache");
+    let scores = said(&[&eval[..], &["--device", "cpu", "--cache", text(&cache), "--json", "/dev/stdout"]].concat());
+    assert!(scores.starts_with('{') && scores.contains("retrieval:"), "{scores}");
+}

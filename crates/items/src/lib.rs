@@ -7,6 +7,7 @@
 //! ```
 
 pub mod contract;
+pub mod keys;
 pub mod memory;
 pub mod metric;
 pub mod model;

@@ -61,7 +61,11 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
-        Ok(self.embed(context.quiet)?)
+        match self.embed(context.quiet) {
+            // Who reads the features has enough of them (`| head`).
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     fn embed(&self, quiet: bool) -> anyhow::Result<()> {
@@ -179,6 +183,11 @@ impl Arguments {
         }
         Ok(feature)
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut kinds = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kinds.any(|kind| kind == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The text tower with its tokenizer.

@@ -114,9 +114,54 @@ impl fmt::Debug for Counts {
     }
 }
 
+/// How many of the captions that were drawn name an object: without one, there is nothing that a text could deny.
+#[derive(Debug, Default)]
+pub struct Naming {
+    captions: u64,
+    /// Those that name none.
+    without: u64,
+    /// The first of them.
+    example: Option<String>,
+}
+
+impl Naming {
+    /// Counts a caption.
+    pub fn add(&mut self, caption: &str, names_an_object: bool) {
+        self.captions += 1;
+        if !names_an_object {
+            self.without += 1;
+            self.example.get_or_insert_with(|| caption.to_owned());
+        }
+    }
+
+    /// What to say where most captions name no object.
+    pub fn warning(&self) -> Option<String> {
+        let example = self.example.as_ref().filter(|_| 2 * self.without > self.captions)?;
+        Some(format!(
+            "{} of the {} captions of this epoch name no object, such as `{example}`: their texts deny nothing, and there \
+             is little to learn from them. Objects are found by English nouns; translate captions of another language, \
+             or look at stage.shards.captions if these are no captions",
+            self.without, self.captions
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn only_when_most_captions_name_nothing_there_is_a_warning() {
+        let mut naming = Naming::default();
+        assert_eq!(naming.warning(), None);
+        naming.add("A dog", true);
+        naming.add("一只狗", false);
+        assert_eq!(naming.warning(), None);
+        naming.add("一只猫", false);
+        let said = naming.warning().unwrap();
+        assert!(said.starts_with("2 of the 3 captions") && said.contains("`一只狗`"), "{said}");
+    }
 
     #[test]
     fn every_count_has_a_place_of_its_own() {

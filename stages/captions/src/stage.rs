@@ -8,12 +8,13 @@ use pipeline_engine::{
 };
 
 use crate::cache::Analyser;
-use crate::counts::Counts;
+use crate::counts::{Counts, Naming};
 use crate::examples;
 use crate::fixed::Fixed;
 use crate::guard::{Guard, Guards, USUAL};
 use crate::reading::Reader;
 use crate::start::StartTower;
+use crate::tagger::Noun;
 use crate::wordnet::WordNet;
 use crate::writer::{Writer, Writers, given_twice};
 
@@ -86,6 +87,7 @@ impl StageKind for Captions {
         };
         Ok(Built::Stage(Box::new(Running {
             writers,
+            naming: uses_guards(&options).then(Naming::default),
             reader: Reader::new(Analyser::new(wordnet, REMEMBERED), guards),
             asks_start,
             start: None,
@@ -144,6 +146,8 @@ fn guards(options: &CaptionsOptions) -> Guards {
 
 struct Running {
     writers: Writers,
+    /// What the captions of the first epoch name, for a writer that looks for objects.
+    naming: Option<Naming>,
     reader: Reader,
     asks_start: bool,
     /// From the first epoch on, if a guard asks it.
@@ -172,6 +176,11 @@ impl Running {
     fn texts(&mut self, paired: &Paired, draw: &Draw, counts: &mut Counts) -> Result<Vec<String>, StageError> {
         let items = &paired.batch.items;
         let reading = self.reader.read(paired, self.start.as_ref())?;
+        if let Some(naming) = &mut self.naming {
+            for i in 0..items.len() {
+                naming.add(reading.caption(i), reading.drawn(i).nouns.iter().any(Noun::is_thing));
+            }
+        }
         let draw = |i: usize| draw.clone().text(&items[i].shard).text(&items[i].key);
         let mut texts = self.writers.write(&reading, &draw, counts)?;
         if let Some(fixed) = &mut self.fixed {
@@ -211,6 +220,9 @@ impl Stage<Paired, Captioned> for Running {
         }
         if let Some(fixed) = &mut self.fixed {
             fixed.save(pass.epoch)?;
+        }
+        if let Some(warning) = self.naming.take().and_then(|naming| naming.warning()) {
+            tracing::warn!("captions: {warning}");
         }
         for (name, count) in counts.reported() {
             pass.meter.note(name, count);

@@ -4,6 +4,7 @@ use clip::Layout;
 use model::Products;
 use pipeline_engine::{Moved, Several, choice, options};
 
+use crate::export::ExportType;
 use crate::loss::Loss;
 use crate::optimizer::Settings;
 use crate::schedule::Shape;
@@ -75,6 +76,9 @@ options! {
         /// Number format in which matrices are multiplied: "f32", or "f16" on a GPU that supports it.
         /// Weights and their updates are f32 either way.
         precision: Products = Products::F32;
+        /// Type in which the trained tensors are exported: that of the starting checkpoint if it keeps
+        /// every update, else f32 ("auto"); always "f32"; or always that of the "start".
+        export: ExportType = ExportType::Auto => free;
         /// Steps between two lines of the log; 0: none.
         log_every: u64 = 20 => free;
     }
