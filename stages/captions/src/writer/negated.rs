@@ -138,7 +138,9 @@ impl NegatedWriter {
         let Some(Object { noun: absent, .. }) = object else {
             return NegatedTexts { text: caption.to_owned(), contradiction: caption.to_owned(), denied: Vec::new() };
         };
-        let parts = reading.drawn(i).nouns.first().and_then(|subject| cut(caption, &subject.text));
+        // "A photo with no dog of a cat" is no sentence: the subject has to be a thing.
+        let subject = reading.drawn(i).nouns.first().filter(|subject| subject.is_thing());
+        let parts = subject.and_then(|subject| cut(caption, &subject.text));
         let is_long = caption.split_whitespace().count() > self.longest;
         counts[Count::DeniedInFront] += u64::from(is_long);
         let mut template = self.template(|template| fits(template, is_long, parts.is_some(), true), rng);
