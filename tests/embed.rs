@@ -39,6 +39,28 @@ fn text(path: &Path) -> &str {
 const MODEL: [&str; 5] = ["embed", "--device", "cpu", "--model", "assets/clip-world"];
 
 #[test]
+fn a_text_with_a_denial_can_be_composed_of_its_parts() {
+    let texts = ["A red boat with no lamp", "A red boat", "a photo of a lamp", "A red boat with no lamp and no tree"];
+    let all = |more: &[&str], count: usize| -> Vec<Vec<f64>> {
+        let texts = texts[..count].iter().flat_map(|text| ["--text", text]);
+        let arguments: Vec<&str> = MODEL.into_iter().chain(texts).chain(more.iter().copied()).collect();
+        said(&arguments).lines().map(|line| feature(&serde_json::from_str(line).unwrap())).collect()
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (plain, composed) = (all(&[], 3), all(&["--compose", "lambda", "--lambda", "0.5"], 3));
+    // By hand: unit(e("a red boat with") - 0.5 e("a photo of lamp")) is nearly the boat, and away from the lamp.
+    assert_eq!((&composed[1], &composed[2]), (&plain[1], &plain[2]), "these deny nothing");
+    assert!(dot(&composed[0], &plain[2]) < dot(&plain[0], &plain[2]) - 0.1);
+    assert!(dot(&composed[0], &plain[1]) > 0.7 && (dot(&composed[0], &composed[0]) - 1.0).abs() < 1e-5);
+    // The vector of a text depends on that text alone.
+    assert_eq!(all(&["--compose", "policy"], 1)[0], all(&["--compose", "policy"], 4)[0]);
+    let arguments: Vec<&str> = MODEL.into_iter().chain(["--text", "no dog", "--compose", "polcy"]).collect();
+    let output = pipeline(&arguments);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("policy"));
+}
+
+#[test]
 fn features_are_the_same_from_files_folders_and_shards_and_in_every_format() {
     let dir = tempfile::tempdir().unwrap();
     let members = samples(&root().join("assets/world/test-000.tar"), 3);
