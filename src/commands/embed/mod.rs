@@ -12,10 +12,10 @@ use benchmarks::compose::{self, Compose, Composer};
 use benchmarks::texts::Rows;
 use clap::Args;
 use clip::preprocess::Limits;
-use clip::{Layout, TextTower, Tokenizer};
+use clip::{Layout, Params as _, TextTower, Tokenizer};
 use items::TextEncoder as _;
 use model::{Model, Products};
-use pipeline_engine::{Chosen, Several};
+use pipeline_engine::{Chosen, Several, StageError};
 use stage_encode::{Clip, EncoderKind, Onnx, open_encoder};
 use stage_train::encoder::Encoder;
 
@@ -227,9 +227,10 @@ impl Texts {
     /// One vector of length 1 per text, made of the features of its parts.
     fn composed(&self, texts: &[String], compose: Compose, lambda: f64) -> anyhow::Result<Vec<Vec<f32>>> {
         let encoder = Encoder::new(self.tower.frozen(), self.tokenizer.clone());
-        let whole = Rows::new(encoder.dim(), encoder.embed(texts)?);
-        let composed =
-            Composer::new(texts, &whole, &encoder, encoder.dim())?.each_by_itself().composed(compose, lambda);
+        let failed = |error: StageError| anyhow!("{error}");
+        let whole = Rows::new(encoder.dim(), encoder.embed(texts).map_err(failed)?);
+        let composer = Composer::new(texts, &whole, &encoder, encoder.dim()).map_err(failed)?;
+        let composed = composer.each_by_itself().composed(compose, lambda);
         Ok((0..texts.len()).map(|text| composed.row(text).to_vec()).collect())
     }
 
