@@ -513,6 +513,16 @@ fn pack_names_what_it_leaves_out_of_a_folder() {
         assert!(err.contains(part), "{part} is not in\n{err}");
     }
     assert!(!cfg!(unix) || err.contains("photos/more: a link to a folder"), "{err}");
+    // Also where nothing is left to pack, each is named.
+    std::fs::remove_file(bench.path("photos/latin.jpg")).unwrap();
+    std::fs::create_dir(bench.path("bad")).unwrap();
+    for name in ["cut.jpg", "cut.txt", "map.bmp"] {
+        std::fs::rename(bench.path("photos").join(name), bench.path("bad").join(name)).unwrap();
+    }
+    let said = failed(here, 1, &["pack", "bad", "--out", "none", "--verify"]);
+    for part in ["cut.jpg: it cannot be decoded", "map.bmp: .bmp pictures", "none of the 2 rows"] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
 }
 
 /// What macOS puts beside files is summed up, and so are names with dots.

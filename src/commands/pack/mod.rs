@@ -171,7 +171,9 @@ impl Arguments {
         }
         progress.end();
         if skipped.len() == count {
-            // No shard was written; the first row shows why.
+            // No shard was written, and old ones stay.
+            self.list(&skipped)?;
+            self.report(&skipped);
             let first = skipped.first().map_or(String::new(), |s| format!("{}, {}: {}", s.row, s.image, s.reason));
             bail!("none of the {count} rows of {} can be packed; the first is {first}", self.source.display());
         }

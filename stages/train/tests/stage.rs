@@ -236,8 +236,8 @@ fn an_export_keeps_every_update_unless_it_is_told_not_to() {
         let moment = Moment { phase: Phase::After, epoch: 3, step: 12, seed: 0 };
         let again = Cosine {}.measure(&TextEncoderHandle(Arc::new(encoder)), &moment).unwrap();
         let results = String::from_utf8(file(dir.path(), "results.jsonl")).unwrap();
-        let after = results.lines().map(|line| serde_json::from_str::<Measurement>(line).unwrap());
-        let after = after.filter(|m| m.eval == "cosine" && m.phase == Phase::After).next_back().unwrap();
+        let mut lines = results.lines().map(|line| serde_json::from_str::<Measurement>(line).unwrap());
+        let after = lines.rfind(|m| m.eval == "cosine" && m.phase == Phase::After).unwrap();
         assert_eq!(after.value, again[0].value);
     }
 }
