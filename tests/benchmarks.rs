@@ -59,8 +59,9 @@ fn questions_about_a_folder_are_answered_from_its_shards() {
     let mut csv = "image_path,caption_0,caption_1,caption_2,caption_3,correct_answer\n".to_owned();
     for (index, key) in pictures(&photos, 4).iter().enumerate() {
         std::fs::rename(photos.join(format!("{key}.jpg")), photos.join(format!("{key}.v 1.jpg"))).unwrap();
-        std::fs::write(photos.join(format!("{key}.v 1.txt")), format!("a dog and a ball\na dog on box {index}\n"))
-            .unwrap();
+        let animal = ["dog", "cat"][index % 2];
+        let captions = format!("a {animal} and a ball\na {animal} with ball {index}\n");
+        std::fs::write(photos.join(format!("{key}.v 1.txt")), captions).unwrap();
         csv += &format!("val.2017/odd names/{key}.v 1.jpg,a dog,a cat,a ball,no dog,{index}\n");
     }
     std::fs::write(folder.join("mcq.csv"), csv).unwrap();

@@ -49,11 +49,13 @@ fn a_text_with_a_denial_can_be_composed_of_its_parts() {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let (plain, composed) = (all(&[], 3), all(&["--compose", "lambda", "--lambda", "0.5"], 3));
     // By hand: unit(e("a red boat with") - 0.5 e("a photo of lamp")) is nearly the boat, and away from the lamp.
-    assert_eq!((&composed[1], &composed[2]), (&plain[1], &plain[2]), "these deny nothing");
+    // What is computed beside a text moves its last bit.
+    let same = |a: &[f64], b: &[f64]| dot(a, b) > 0.999_999;
+    assert!(same(&composed[1], &plain[1]) && same(&composed[2], &plain[2]), "these deny nothing");
     assert!(dot(&composed[0], &plain[2]) < dot(&plain[0], &plain[2]) - 0.1);
     assert!(dot(&composed[0], &plain[1]) > 0.7 && (dot(&composed[0], &composed[0]) - 1.0).abs() < 1e-5);
     // The vector of a text depends on that text alone.
-    assert_eq!(all(&["--compose", "policy"], 1)[0], all(&["--compose", "policy"], 4)[0]);
+    assert!(same(&all(&["--compose", "policy"], 1)[0], &all(&["--compose", "policy"], 4)[0]));
     let arguments: Vec<&str> = MODEL.into_iter().chain(["--text", "no dog", "--compose", "polcy"]).collect();
     let output = pipeline(&arguments);
     assert_eq!(output.status.code(), Some(2));

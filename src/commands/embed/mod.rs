@@ -53,12 +53,11 @@ pub struct Arguments {
     /// Features as the projection gives them, not scaled to length 1.
     #[arg(long)]
     raw: bool,
-    /// Make the vector of a text that denies something from its parts instead, without any training: policy, lambda,
-    /// space, ignore or deo (docs/benchmarks.md says what they do). Other texts stay as they are.
-    #[arg(long, value_name = "NAME", conflicts_with = "raw", value_parser = composition_names())]
+    /// Compose texts with a denial of their parts: policy, lambda, space, ignore, deo.
+    #[arg(long, value_name = "NAME", conflicts_with = "raw", value_parser = composition_names(), hide_possible_values = true)]
     compose: Option<String>,
-    /// With --compose lambda: the weight of what a text denies.
-    #[arg(long, default_value_t = 0.5, requires = "compose")]
+    /// With --compose lambda: the weight of what a text denies [default: 0.5].
+    #[arg(long, default_value_t = 0.5, requires = "compose", hide_default_value = true)]
     lambda: f64,
     /// Skip pictures that cannot be read, and report how many.
     #[arg(long)]
