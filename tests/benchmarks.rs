@@ -60,7 +60,8 @@ fn questions_about_a_folder_are_answered_from_its_shards() {
     for (index, key) in pictures(&photos, 4).iter().enumerate() {
         std::fs::rename(photos.join(format!("{key}.jpg")), photos.join(format!("{key}.v 1.jpg"))).unwrap();
         let animal = ["dog", "cat"][index % 2];
-        let captions = format!("a {animal} and a ball\na {animal} with ball {index}\n");
+        // Captions that all name the animal tell that the other one is absent.
+        let captions = format!("a {animal} and a ball\n").repeat(6);
         std::fs::write(photos.join(format!("{key}.v 1.txt")), captions).unwrap();
         csv += &format!("val.2017/odd names/{key}.v 1.jpg,a dog,a cat,a ball,no dog,{index}\n");
     }

@@ -30,7 +30,7 @@ use output::{Format, Output, Row};
   pipeline embed --model runs/NAME/export --text 'a dog with no ball' --text 'a dog with a ball'
   pipeline embed --model clip --image photos/ --out photos.npy       # names in photos.rows.jsonl
   pipeline embed --model clip --texts queries.txt --compose policy   # negation without training
-  pipeline embed --model clip --image 'test-{000..003}.tar' --texts captions.txt --out features.arrow")]
+  pipeline embed --model clip --image 'test-{000..003}.tar' --texts captions.txt --out f.arrow")]
 pub struct Arguments {
     /// A checkpoint: a folder, a file of weights with its config beside it, or hf:owner/name.
     #[arg(long, short, value_name = "CHECKPOINT")]
