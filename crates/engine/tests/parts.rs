@@ -60,6 +60,15 @@ fn unknown_parts_and_tables_are_named() {
         found[1].contains("stage `paint` has no table `[stage.thick]`") && found[1].contains("did you mean `thin`?"),
         "{found:?}"
     );
+    // Of a list the word is named, and a table of a part is not called unknown for its sake.
+    let found = faults(&text("cleaners = [\"thin\", \"wode\"]\n[stage.thin]\nby = 1", ""));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("or a list of them, not \"wode\"") && found[0].contains("did you mean `wide`?"),
+        "{found:?}"
+    );
+    let found = faults(&text("brush = \"wode\"\n[stage.wide]\ntimes = 4", ""));
+    assert_eq!(found.len(), 1, "{found:?}");
     let found = faults(&text("[stage.brush]\nby = 1", ""));
     assert!(found[0].contains("`brush` of stage `paint` must be \"thin\" or \"wide\", not a table"), "{found:?}");
     let found = faults(&text("", "[stage.tag]\nx = 1").replace("tag = \"parts\"\n", ""));

@@ -77,7 +77,12 @@ impl<'a> TableReader<'a> {
         check: Option<Check<'_, T>>,
     ) -> Option<T> {
         self.known.push(name);
-        self.value(name, default, check)?.complete(self)
+        let Some(value) = self.value(name, default, check) else {
+            // The tables of parts are known all the same: the word is wrong, not they.
+            self.parts.extend(T::parts().iter().map(|part| part.name));
+            return None;
+        };
+        value.complete(self)
     }
 
     fn value<T: OptionValue>(
@@ -105,15 +110,17 @@ impl<'a> TableReader<'a> {
                 Value::Huge(_) => format!(" no larger than {}", i64::MAX),
                 _ => String::new(),
             };
+            let parts: Vec<&str> = T::parts().iter().map(|part| part.name).collect();
+            let wrong = wrong_word(&found.value, &parts);
             let mut fault = Diagnostic::new(
-                format!("`{name}` of {} must be {}{bound}, not {}", self.what, T::expects(), found.value),
+                format!("`{name}` of {} must be {}{bound}, not {wrong}", self.what, T::expects()),
                 found.at.clone(),
             );
             let line = format!("{name} = {}", found.value.toml());
             if let Some((_, instead)) = self.moved.iter().find(|(old, _)| *old == line) {
                 fault = fault.help(*instead);
-            } else if let (Value::String(word), parts @ [_, ..]) = (&found.value, &T::parts()[..]) {
-                fault = fault.help(suggest(word, &parts.iter().map(|part| part.name).collect::<Vec<_>>()));
+            } else if let (Value::String(word), [_, ..]) = (wrong, &parts[..]) {
+                fault = fault.help(suggest(word, &parts));
             }
             self.findings.faults.push(fault);
             return None;
@@ -197,5 +204,14 @@ impl<'a> TableReader<'a> {
             None => format!("write `{place} = {value}`"),
         };
         Diagnostic::new(format!("`{key}` of {} has another place now", self.what), found.key_at.clone()).help(help)
+    }
+}
+
+/// The first of a list of parts that is none of them; a value that is no such list as it is.
+fn wrong_word<'a>(value: &'a Value, parts: &[&str]) -> &'a Value {
+    let is_part = |value: &Value| matches!(value, Value::String(word) if parts.contains(&word.as_str()));
+    match value {
+        Value::Array(list) if !parts.is_empty() => list.iter().find(|value| !is_part(value)).unwrap_or(value),
+        _ => value,
     }
 }
