@@ -42,10 +42,12 @@ bench *ARGS:
     cargo build --release --workspace --bins
     target/release/bench {{ARGS}}
 
-# Questions about the dev and test photos of Flickr8k: needs ../shared.
+# Questions about the dev and test photos of Flickr8k, in both lists of wordings: needs ../shared.
 flickr8k-questions:
     cargo run --release -- questions --captions '../shared/data/flickr8k/dev-{000..001}.tar' --out runs/questions/flickr8k-dev
     cargo run --release -- questions --captions '../shared/data/flickr8k/test-{000..001}.tar' --out runs/questions/flickr8k-test
+    cargo run --release -- questions --captions '../shared/data/flickr8k/dev-{000..001}.tar' --out runs/questions/flickr8k-dev-second --wordings second
+    cargo run --release -- questions --captions '../shared/data/flickr8k/test-{000..001}.tar' --out runs/questions/flickr8k-test-second --wordings second
 
 # An ablation of tools/sweeps; those on Flickr8k need `just flickr8k-questions` first.
 sweep NAME *ARGS:
@@ -74,11 +76,15 @@ screens:
     cargo build --release
     python3 tools/screens/screens.py
 
-# Draw the embedded world anew, with its questions: the same bytes each time.
+# Draw the embedded world anew, with its questions and negated queries: the same bytes each time.
 world:
     cargo run --release -p scenes -- pack --out assets/world --split train --count 880 --shard-size 220
     cargo run --release -p scenes -- pack --out assets/world --split test --count 320 --shard-size 160
     cargo run --release -p scenes -- questions --out assets/world/questions.jsonl --count 320 --shard-size 160
+    cargo run --release -- questions --captions 'assets/world/test-{000..001}.tar' --out runs/questions/world
+    cp runs/questions/world/retrieval.csv assets/world/negated.csv
+    cargo run --release -- questions --captions 'assets/world/test-{000..001}.tar' --out runs/questions/world-second --wordings second
+    cp runs/questions/world-second/retrieval.csv assets/world/negated-second.csv
 
 # Train the small CLIP of the embedded world anew, on captions that only affirm.
 pretrain:

@@ -103,6 +103,39 @@ fn questions_from_captions_are_asked_of_shards_and_of_a_folder() {
 }
 
 #[test]
+fn negated_queries_of_the_world_are_what_the_command_and_the_eval_make() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let shards = root().join("assets/world/test-{000..001}.tar");
+    let shards = shards.to_str().unwrap();
+    for (wordings, committed) in [("first", "negated.csv"), ("second", "negated-second.csv")] {
+        let arguments = ["questions", "--captions", shards, "--out", wordings, "--wordings", wordings];
+        let (code, _, err) = run(folder, &arguments);
+        assert_eq!(code, 0, "{err}");
+        let file = root().join("assets/world").join(committed);
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert!(
+            read(&folder.join(wordings).join("retrieval.csv")) == read(&file),
+            "{committed} is not what `just world` writes"
+        );
+
+        let values = |lines: Vec<Value>| {
+            lines.iter().map(|line| (line["metric"].clone(), line["value"].clone())).collect::<Vec<_>>()
+        };
+        let of_file = values(eval(folder, "negbench-retrieval", file.to_str().unwrap(), shards, &[]).1);
+        let made = values(eval(folder, "negated-retrieval", "", shards, &["--wordings", wordings]).1);
+        assert_eq!(of_file.len(), 6 * (1 + metric::BASELINES.len()));
+        assert_eq!(of_file, made, "{wordings}");
+        let file = folder.join(wordings).join("mcq.csv");
+        let of_file = values(eval(folder, "negbench-mcq", file.to_str().unwrap(), shards, &[]).1);
+        let made = values(eval(folder, "negated-mcq", "", shards, &["--wordings", wordings]).1);
+        assert_eq!(of_file, made, "{wordings}");
+    }
+    let arguments = ["questions", "--captions", shards, "--out", "third", "--wordings", "third"];
+    assert_eq!(run(folder, &arguments).0, 2);
+}
+
+#[test]
 fn a_checkpoint_is_no_better_than_itself() {
     let folder = tempfile::tempdir().unwrap();
     let shard = root().join("assets/world/test-001.tar");

@@ -120,6 +120,7 @@ fn check_finds_missing_files_and_parts_that_do_not_fit() {
         .replace("mode = \"dynamic\"", "writer = \"plain\"")
         .replace("lr = 1.5e-3", "lr = 1.5e-3\nfront_layers = 99\nprecision = \"f16\"")
         .replace("assets/world/questions.jsonl", "questions.jsonl")
+        .replace("assets/world/negated.csv", "negated.csv")
         .replace(
             "name = \"demo-retrieval\"\nimages = \"assets/world/test",
             "name = \"demo-retrieval\"\nimages = \"test",
@@ -139,8 +140,9 @@ fn check_finds_missing_files_and_parts_that_do_not_fit() {
             "front_layers",
             "f16",
             "questions.jsonl",
+            "negated.csv",
             "test-000.tar",
-            "9 faults, nothing was run",
+            "10 faults, nothing was run",
         ] {
             assert!(said.contains(part), "{part} is not in\n{said}");
         }
@@ -206,7 +208,7 @@ fn graphs() {
     let dot = said(&root(), &["graph", "--format", "dot"]);
     assert!(dot.starts_with("digraph") && dot.contains("\"shards\" -> \"decode\""), "{dot}");
     let svg = said(&root(), &["graph", "--format", "svg"]);
-    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.matches("<rect").count() == 10, "{svg}");
+    assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.matches("<rect").count() == 11, "{svg}");
 }
 
 #[test]
@@ -244,6 +246,8 @@ fn init_writes_what_runs() {
     said(bench.folder.path(), &init);
     let config = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
     assert!(config.contains("captions = \"txt\"") && config.contains("encoder = \"clip\""), "{config}");
+    assert!(config.contains("kind = \"retrieval\"") && config.contains("kind = \"negated-retrieval\""), "{config}");
+    assert!(config.contains("kind = \"negated-mcq\""), "questions are made where none are given: {config}");
     said(bench.folder.path(), &["check"]);
     let run = ["run", "--set", "run.name=r", "--set", "run.epochs=1", "--set", "run.device=cpu"];
     said(bench.folder.path(), &run);
