@@ -40,7 +40,8 @@ pub fn start(format: Format, quiet: bool, lines: bool) {
         (true, ..) => "error",
         (_, Format::Json, _) => "warn,pipeline=info,stage_train=info,stage_batch=info,clip_hub=info",
         (_, _, true) => "warn,stage_train=info,stage_batch=info,clip_hub=info,pipeline::progress=info",
-        (_, _, false) => "warn",
+        // Under a view, what holds for the result of a run is logged too.
+        (_, _, false) => "warn,stage_train::export=info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| level.into());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines);

@@ -38,8 +38,16 @@ fn main() -> ExitCode {
     let quiet = cli.quiet || matches!(cli.command, commands::Command::Profile(_));
     log::start(cli.log, quiet, cli.plain || !view::possible());
     let context = Context { registry: Arc::new(stages::registry()), quiet: cli.quiet, log: cli.log, plain: cli.plain };
+    // What these do is in files; what they print is news of it.
+    let prints_news = matches!(cli.command, commands::Command::Run(_) | commands::Command::Sweep(_));
     match cli.command.run(&context) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => match print::lost_output() {
+            Some(error) => {
+                log::notice(&format!("error: cannot write to standard output: {error}"));
+                if prints_news { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
+            }
+            None => ExitCode::SUCCESS,
+        },
         Err(Failure::Config(faults)) => {
             log::notice(&print::faults(&faults));
             ExitCode::from(exit::CONFIG)

@@ -1,18 +1,33 @@
 //! What the commands print on a terminal: scores, tables of stages, faults.
 
 use std::fmt::Write;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use items::metric;
-use pipeline_engine::{Diagnostic, Measurement, Origin, Phase, Plan, StageReport, Summary};
+use pipeline_engine::{Diagnostic, Measurement, Origin, Phase, Plan, Skip, StageReport, Summary};
 
 use crate::text;
 
-/// Writes to standard output. A reader that goes away (`| head`) does not end the run.
+/// Why something that was printed is lost.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes to standard output. Neither a reader that goes away (`| head`) nor a full disk ends the run; the latter is
+/// reported at the end, see [`lost_output`].
 pub fn stdout(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first one counts.
+        let _ = LOST.set(error);
+    }
+}
+
+/// The fault of standard output, if something that was printed did not get there.
+pub fn lost_output() -> Option<&'static io::Error> {
+    LOST.get()
 }
 
 /// The stages of a plan: `shards → decode → …`
@@ -27,8 +42,7 @@ pub fn notes(plan: &Plan) -> String {
 
 /// All faults of a config, each with its line.
 pub fn faults(faults: &[Diagnostic]) -> String {
-    let renderer =
-        if std::io::IsTerminal::is_terminal(&std::io::stderr()) { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if io::IsTerminal::is_terminal(&io::stderr()) { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for fault in faults {
         let group = match &fault.at {
@@ -162,17 +176,48 @@ pub fn summary(summary: &Summary) -> String {
         }
         text.push('\n');
     }
-    if !summary.skipped.is_empty() {
-        text.push_str("\nskipped samples\n");
-        for (stage, reason, count) in &summary.skipped {
-            let _ = writeln!(text, "  {count:>6}  {stage}: {reason}");
-        }
-    }
+    text += &skipped(&summary.skipped);
+    text += &lost(&summary.lost_shards);
     let _ = writeln!(
         text,
         "\nthe run is in {}, the trained checkpoint in {}",
         summary.dir.display(),
         summary.dir.join("export").display()
     );
+    text
+}
+
+/// Reasons and shards that a list shows.
+const SHOWN: usize = 20;
+
+/// Why samples were skipped, the commonest reason first.
+fn skipped(skipped: &[(String, String, u64)]) -> String {
+    if skipped.is_empty() {
+        return String::new();
+    }
+    let mut sorted: Vec<_> = skipped.iter().collect();
+    sorted.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+    let mut text = "\nskipped samples\n".to_owned();
+    for (stage, reason, count) in sorted.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {count:>6}  {stage}: {reason}");
+    }
+    if sorted.len() > SHOWN {
+        let _ = writeln!(text, "  and for {} more reasons, see skipped.jsonl", sorted.len() - SHOWN);
+    }
+    text
+}
+
+/// Shards without all of their samples: what they would have given is in no count.
+fn lost(shards: &[Skip]) -> String {
+    if shards.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\nlost: {}, wholly or in part\n", text::count(shards.len(), "shard"));
+    for skip in shards.iter().take(SHOWN) {
+        let _ = writeln!(text, "  {}: {}", skip.shard, skip.reason);
+    }
+    if shards.len() > SHOWN {
+        let _ = writeln!(text, "  and {} more, see skipped.jsonl", shards.len() - SHOWN);
+    }
     text
 }

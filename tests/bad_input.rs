@@ -107,3 +107,76 @@ fn too_few_samples_for_one_batch() {
     let said = bench.run("r", &["stage.batch.size=64"]).failed(1);
     assert!(said.contains("batch.size = 64") && said.contains("stage `batch`"), "{said}");
 }
+
+/// A page of a proxy under the name of a shard, and two tars that `cat` put together: what is lost is more than one sample.
+#[test]
+fn lost_shards_are_reported_at_the_end() {
+    let bench = Bench::new(60);
+    std::fs::write(bench.path("page.tar"), "<html>404</html>").unwrap();
+    let first = std::fs::read(bench.path("a-000.tar")).unwrap();
+    let second = std::fs::read(bench.path("a-001.tar")).unwrap();
+    std::fs::write(bench.path("both.tar"), [first, second].concat()).unwrap();
+    let urls = "stage.shards.urls=[\"a-000.tar\", \"page.tar\", \"both.tar\"]";
+    let run = bench.run("r", &["stage.batch.size=8", "run.epochs=2", urls]).whole();
+    let printed = run.stdout();
+    let end = &printed[printed.find("lost: 2 shards, wholly or in part").unwrap_or_else(|| panic!("{printed}"))..];
+    assert!(end.contains("page.tar: the whole shard is lost: not a tar: it is a web page"), "{end}");
+    assert!(end.contains("both.tar: the shard is lost in part: its end marker is at byte"), "{end}");
+    assert!(!printed.contains("samples skipped so far"), "no sample was skipped: {printed}");
+    let page = std::fs::read_to_string(run.dir.join("report.html")).unwrap();
+    assert!(page.contains("Samples skipped: 0, and 2 shards lost"));
+}
+
+#[test]
+fn a_data_set_without_a_usable_sample_ends_with_the_reasons() {
+    let bench = Bench::new(60);
+    for name in ["a-000.tar", "a-001.tar"] {
+        let mut members = samples(&bench.path(name), 100);
+        for (member, _) in &mut members {
+            *member = member.replacen('.', ".v2.0 (final).", 1);
+        }
+        write_tar(&bench.path(name), &members);
+    }
+    let said = bench.run("r", &[]).failed(1);
+    for part in ["no usable sample", "skipped so far: 60", ".v2.0 (final).jpg", "first dot", "`shards`"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    assert!(!said.contains("Lower batch.size"), "{said}");
+}
+
+#[test]
+fn captions_that_name_nothing_are_a_warning() {
+    let bench = Bench::new(48);
+    for name in ["a-000.tar", "a-001.tar"] {
+        let mut members = samples(&bench.path(name), 100);
+        for (_, bytes) in members.iter_mut().filter(|(member, _)| member.ends_with(".txt")) {
+            *bytes = "草地上的一只狗".as_bytes().to_vec();
+        }
+        write_tar(&bench.path(name), &members);
+    }
+    let run = bench.run("r", &[]).whole();
+    let said = run.stderr() + &run.stdout();
+    assert_eq!(said.matches("48 of the 48 captions of this epoch name no object").count(), 1, "{said}");
+    let run = Bench::new(48).run("r", &[]).whole();
+    assert!(!(run.stderr() + &run.stdout()).contains("name no object"));
+}
+
+/// Under `sbatch --ntasks=8` without srun, and under torchrun, a run must not read a part of the shards.
+#[test]
+fn one_of_several_processes_is_refused() {
+    let bench = Bench::new(32);
+    bench.write_config();
+    for (rank, size) in [("SLURM_PROCID", "SLURM_NTASKS"), ("RANK", "WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE")] {
+        for command in ["check", "run"] {
+            let mut command_line = common::pipeline();
+            command_line.arg(command).arg(bench.path("pipeline.toml")).env(rank, "0").env(size, "8");
+            let output = command_line.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains(&format!("{rank} = 0, {size} = 8")) && said.contains("exchange gradients"), "{said}");
+        }
+    }
+    let mut all = common::pipeline();
+    all.arg("check").arg(bench.path("pipeline.toml")).arg("--set=stage.shards.split=none");
+    assert!(all.env("RANK", "0").env("WORLD_SIZE", "8").output().unwrap().status.success());
+}

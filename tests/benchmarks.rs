@@ -49,6 +49,37 @@ fn pictures(folder: &Path, count: usize) -> Vec<String> {
     members.iter().filter_map(|(name, _)| name.strip_suffix(".jpg").map(str::to_owned)).collect()
 }
 
+/// What `pack` makes of a folder with folders in it, benchmarks find by the paths that their files give.
+#[test]
+fn questions_about_a_folder_are_answered_from_its_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let photos = folder.join("photos/val.2017/odd names");
+    std::fs::create_dir_all(&photos).unwrap();
+    let mut csv = "image_path,caption_0,caption_1,caption_2,caption_3,correct_answer\n".to_owned();
+    for (index, key) in pictures(&photos, 4).iter().enumerate() {
+        std::fs::rename(photos.join(format!("{key}.jpg")), photos.join(format!("{key}.v 1.jpg"))).unwrap();
+        let animal = ["dog", "cat"][index % 2];
+        let captions = format!("a {animal} and a ball\na {animal} with ball {index}\n");
+        std::fs::write(photos.join(format!("{key}.v 1.txt")), captions).unwrap();
+        csv += &format!("val.2017/odd names/{key}.v 1.jpg,a dog,a cat,a ball,no dog,{index}\n");
+    }
+    std::fs::write(folder.join("mcq.csv"), csv).unwrap();
+    let (code, _, err) = run(folder, &["pack", "photos", "--out", "shards", "--verify"]);
+    assert_eq!(code, 0, "{err}");
+    let shard = "shards/train-000000.tar";
+    let (out, lines) = eval(folder, "negbench-mcq", "mcq.csv", shard, &[]);
+    assert!(out.contains("4 of 4 rows"), "{out}");
+    let (_, beside) = eval(folder, "negbench-mcq", "mcq.csv", "photos", &[]);
+    assert_eq!(value(&lines, "accuracy", "all"), value(&beside, "accuracy", "all"));
+
+    // Questions made from these shards name pictures as the folder has them, as far as keys can.
+    let (code, _, err) = run(folder, &["questions", "--captions", shard, "--out", "q", "--least", "1"]);
+    assert_eq!(code, 0, "{err}");
+    let asked = std::fs::read_to_string(folder.join("q/retrieval.csv")).unwrap();
+    assert!(asked.contains("val_2017/odd_names/"), "{asked}");
+}
+
 #[test]
 fn questions_from_captions_are_asked_of_shards_and_of_a_folder() {
     let folder = tempfile::tempdir().unwrap();

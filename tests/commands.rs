@@ -48,7 +48,7 @@ fn against_schema(schema: &Value, config: &str) -> Vec<String> {
 #[test]
 fn the_schema_takes_what_check_takes() {
     let schema = json(&said(&root(), &["schema"]));
-    for (config, option) in [("pipeline.toml", "keep = 100.0"), ("examples/flickr8k.toml", "image_noise = 1.0")] {
+    for (config, option) in [("pipeline.toml", "keep = 150.0"), ("examples/flickr8k.toml", "image_noise = 1.0")] {
         let text = std::fs::read_to_string(root().join(config)).unwrap();
         assert_eq!(against_schema(&schema, &text), [""; 0], "{config}");
         for (right, wrong) in [
@@ -72,6 +72,41 @@ fn the_schema_takes_what_check_takes() {
             failed(folder.path(), 2, &["check", "p.toml"]);
         }
     }
+}
+
+/// What a command prints is its result: on a full disk it fails, and a reader that has enough is no fault.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_is_printed_arrives_or_the_command_fails() {
+    for arguments in [&["schema"][..], &["stages"], &["presets"], &["completions", "bash"], &["man"], &["graph"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = pipeline().current_dir(root()).args(arguments).stdout(full).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.code() == Some(1) && err.contains("cannot write to standard output"),
+            "{arguments:?}: {err}"
+        );
+    }
+    let texts = std::env::temp_dir().join(format!("texts-{}", std::process::id()));
+    std::fs::write(&texts, "a dog\n".repeat(3000)).unwrap();
+    let model = root().join("assets/clip-world");
+    let mut embed = pipeline();
+    embed.arg("embed").arg("--device=cpu").arg("--model").arg(model).arg("--texts").arg(&texts);
+    let mut child = embed.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // A pipe holds less than these features.
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    std::fs::remove_file(texts).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_number_too_large_for_toml_is_reported_with_the_bound() {
+    for set in ["run.seed=18446744073709551615", "run.seed=-99999999999999999999"] {
+        let said = failed(&root(), 2, &["check", "--set", set]);
+        assert!(said.contains("a whole number no larger than 9223372036854775807"), "{said}");
+    }
+    said(&root(), &["check", "--set", "run.seed=9223372036854775807"]);
 }
 
 #[test]
@@ -137,12 +172,15 @@ fn check_finds_missing_files_and_parts_that_do_not_fit() {
             "ftp://host/a.tar",
             "`contrast` needs pairs of a true and a false text",
             "`contrast` needs the things",
+            "`negated` needs whole captions",
+            "`composition` needs whole captions",
+            "`composition` needs pairs",
             "front_layers",
             "f16",
             "questions.jsonl",
             "negated.csv",
             "test-000.tar",
-            "10 faults, nothing was run",
+            "13 faults, nothing was run",
         ] {
             assert!(said.contains(part), "{part} is not in\n{said}");
         }
@@ -246,7 +284,13 @@ fn init_writes_what_runs() {
     said(bench.folder.path(), &init);
     let config = std::fs::read_to_string(bench.path("pipeline.toml")).unwrap();
     assert!(config.contains("captions = \"txt\"") && config.contains("encoder = \"clip\""), "{config}");
-    assert!(config.contains("kind = \"retrieval\"") && config.contains("kind = \"negated-retrieval\""), "{config}");
+    assert!(config.contains("kind = \"retrieval\"") && !config.contains("negated-"), "too few to deny of: {config}");
+    let many = root().join("assets/world/test-001.tar").display().to_string();
+    let init_many =
+        ["init", "--weights", &weights, "--shards", "a-{000..001}.tar", "--eval", &many, "--out", "many.toml"];
+    said(bench.folder.path(), &init_many);
+    let config = std::fs::read_to_string(bench.path("many.toml")).unwrap();
+    assert!(config.contains("kind = \"negated-retrieval\""), "{config}");
     assert!(config.contains("kind = \"negated-mcq\""), "questions are made where none are given: {config}");
     said(bench.folder.path(), &["check"]);
     let run = ["run", "--set", "run.name=r", "--set", "run.epochs=1", "--set", "run.device=cpu"];
@@ -427,6 +471,84 @@ fn pack_names_what_it_leaves_out() {
     }
     failed(here, 2, &["pack", "p.csv", "--out", "x", "--max-size", "many"]);
     failed(here, 2, &["pack", "p.csv", "--out", "x", "--prefix", "a/b"]);
+}
+
+/// Tables as pandas writes and reads them: what is packed are their captions, to the last quote and tab.
+#[test]
+fn pack_reads_tables_as_pandas_does() {
+    let bench = Bench::new(40);
+    let here = bench.folder.path();
+    let image = pictures(&bench)[0].0.clone();
+    let captions = |source: &str| {
+        said(here, &["pack", source, "--images", "photos", "--out", "o", "--force"]);
+        let members = samples(&bench.path("o/train-000000.tar"), 10);
+        let text = members.into_iter().find(|(name, _)| name.ends_with(".txt")).unwrap().1;
+        String::from_utf8(text).unwrap()
+    };
+    let quoted =
+        format!("filepath\ttitle\n{image}\t\"the \"\"red\"\" ball\"\n{image}\t\"a \"\"dog\"\"\twith a tab\"\n");
+    std::fs::write(bench.path("quoted.tsv"), quoted).unwrap();
+    assert_eq!(captions("quoted.tsv"), "the \"red\" ball\na \"dog\"\twith a tab");
+    std::fs::write(bench.path("tabs.csv"), format!("filepath\ttitle\n{image}\ta dog, barking\n")).unwrap();
+    assert_eq!(captions("tabs.csv"), "a dog, barking");
+    std::fs::write(bench.path("wide.tsv"), format!("filepath\ttitle\n{image}\ta dog\twith a tab\n")).unwrap();
+    let said = failed(here, 1, &["pack", "wide.tsv", "--images", "photos", "--out", "o", "--force"]);
+    assert!(said.contains("wide.tsv:2: 3 columns, but the first line names 2"), "{said}");
+}
+
+#[test]
+fn pack_names_what_it_leaves_out_of_a_folder() {
+    let bench = Bench::new(40);
+    let here = bench.folder.path();
+    let image = pictures(&bench)[0].0.clone();
+    let bytes = std::fs::read(bench.path("photos").join(image)).unwrap();
+    let count = std::fs::read_dir(bench.path("photos")).unwrap().count() / 2;
+    let put = |name: &str, bytes: &[u8]| std::fs::write(bench.path("photos").join(name), bytes).unwrap();
+    put("cut.jpg", &bytes[..bytes.len() / 2]);
+    put("cut.txt", b"a dog");
+    put("latin.jpg", &bytes);
+    put("latin.txt", b"a caf\xe9");
+    for other in ["moving.gif", "map.bmp"] {
+        put(other, b"of another format");
+        put(&other.replace(&other[other.len() - 3..], "txt"), b"a map");
+    }
+    std::fs::create_dir(bench.path("more")).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(bench.path("more"), bench.path("photos/more")).unwrap();
+    let output = ran(here, &["pack", "photos", "--out", "o", "--verify"]);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains(&format!("{count} samples")), "{out}\n{err}");
+    for part in ["cut.jpg: it cannot be decoded", "latin.txt is not UTF-8", "moving.gif", "map.bmp"] {
+        assert!(err.contains(part), "{part} is not in\n{err}");
+    }
+    assert!(!cfg!(unix) || err.contains("photos/more: a link to a folder"), "{err}");
+    // Also where nothing is left to pack, each is named.
+    std::fs::remove_file(bench.path("photos/latin.jpg")).unwrap();
+    std::fs::create_dir(bench.path("bad")).unwrap();
+    for name in ["cut.jpg", "cut.txt", "map.bmp"] {
+        std::fs::rename(bench.path("photos").join(name), bench.path("bad").join(name)).unwrap();
+    }
+    let said = failed(here, 1, &["pack", "bad", "--out", "none", "--verify"]);
+    for part in ["cut.jpg: it cannot be decoded", "map.bmp: .bmp pictures", "none of the 2 rows"] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+}
+
+/// What macOS puts beside files is summed up, and so are names with dots.
+#[test]
+fn inspect_sums_up_what_belongs_to_no_sample() {
+    let bench = Bench::new(40);
+    let members = samples(&bench.path("a-000.tar"), 20);
+    let apple =
+        members.iter().flat_map(|(name, bytes)| [(format!("._{name}"), vec![0; 20]), (name.clone(), bytes.clone())]);
+    write_tar(&bench.path("apple.tar"), &apple.collect::<Vec<_>>());
+    let text = said(bench.folder.path(), &["inspect", "apple.tar"]);
+    assert!(text.contains(&format!("{} hidden or without a dot", members.len())), "{text}");
+    assert!(text.lines().all(|line| line.len() < 200), "{text}");
+    let dotted = members.iter().map(|(name, bytes)| (name.replacen('.', &format!(".{name}."), 1), bytes.clone()));
+    write_tar(&bench.path("dots.tar"), &dotted.collect::<Vec<_>>());
+    let text = said(bench.folder.path(), &["inspect", "dots.tar"]);
+    assert!(text.contains("other extensions"), "{text}");
 }
 
 #[test]

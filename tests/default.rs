@@ -38,7 +38,7 @@ fn negation_is_repaired_and_retrieval_kept() {
     // so another processor ends a little elsewhere: the bound leaves room for that.
     assert!(after - before >= 0.12, "the gain is only {:.3}", after - before);
     assert!(low > before && high > low, "the interval after training holds the score before");
-    for (part, least) in [("positive", -0.12), ("negative", 0.2), ("hybrid", 0.12)] {
+    for (part, least) in [("positive", -0.03), ("negative", 0.05), ("hybrid", 0.25)] {
         let (before, after) = (of("before", part).0, of("after", part).0);
         println!("  {part}: {before:.3} -> {after:.3}");
         assert!(after - before >= least, "{part} questions went from {before:.3} to {after:.3}");
@@ -48,6 +48,7 @@ fn negation_is_repaired_and_retrieval_kept() {
     for metric in &recalls {
         let [before, after] = ["before", "after"].map(|phase| measured(&run, phase, "demo-negated", metric, "all").0);
         println!("negated {metric}: {before:.3} -> {after:.3}");
+        assert!(after - before >= 0.1, "negated {metric} went from {before:.3} to {after:.3}");
     }
     // 1257 captions, but only 320 images: one image is 0.3 points.
     for (metric, room) in recalls.iter().zip([0.02, 0.03]) {

@@ -39,6 +39,30 @@ fn text(path: &Path) -> &str {
 const MODEL: [&str; 5] = ["embed", "--device", "cpu", "--model", "assets/clip-world"];
 
 #[test]
+fn a_text_with_a_denial_can_be_composed_of_its_parts() {
+    let texts = ["A red boat with no lamp", "A red boat", "a photo of a lamp", "A red boat with no lamp and no tree"];
+    let all = |more: &[&str], count: usize| -> Vec<Vec<f64>> {
+        let texts = texts[..count].iter().flat_map(|text| ["--text", text]);
+        let arguments: Vec<&str> = MODEL.into_iter().chain(texts).chain(more.iter().copied()).collect();
+        said(&arguments).lines().map(|line| feature(&serde_json::from_str(line).unwrap())).collect()
+    };
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let (plain, composed) = (all(&[], 3), all(&["--compose", "lambda", "--lambda", "0.5"], 3));
+    // By hand: unit(e("a red boat with") - 0.5 e("a photo of lamp")) is nearly the boat, and away from the lamp.
+    // What is computed beside a text moves its last bit.
+    let same = |a: &[f64], b: &[f64]| dot(a, b) > 0.999_999;
+    assert!(same(&composed[1], &plain[1]) && same(&composed[2], &plain[2]), "these deny nothing");
+    assert!(dot(&composed[0], &plain[2]) < dot(&plain[0], &plain[2]) - 0.1);
+    assert!(dot(&composed[0], &plain[1]) > 0.7 && (dot(&composed[0], &composed[0]) - 1.0).abs() < 1e-5);
+    // The vector of a text depends on that text alone.
+    assert!(same(&all(&["--compose", "policy"], 1)[0], &all(&["--compose", "policy"], 4)[0]));
+    let arguments: Vec<&str> = MODEL.into_iter().chain(["--text", "no dog", "--compose", "polcy"]).collect();
+    let output = pipeline(&arguments);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("policy"));
+}
+
+#[test]
 fn features_are_the_same_from_files_folders_and_shards_and_in_every_format() {
     let dir = tempfile::tempdir().unwrap();
     let members = samples(&root().join("assets/world/test-000.tar"), 3);
@@ -219,4 +243,38 @@ fn a_checkpoint_goes_to_open_clip_and_back_with_the_same_bits() {
     assert!(message.contains("already exists"), "{message}");
     let message = refused(&["convert", "crates/clip/tests/data/bare_text", text(&place("x")), "--to", "open-clip"]);
     assert!(message.contains("one tower alone") && !place("x").exists(), "{message}");
+}
+
+/// What is no regular file is written through; nothing takes its place. (`/dev/null` itself is not tried: were this
+/// wrong, a test as root would take it from the machine.)
+#[test]
+#[cfg(target_os = "linux")]
+fn standard_output_pipes_and_links_are_written_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = [&MODEL[..], &["--text", "a dog"]].concat();
+    let expected = said(&texts);
+    assert_eq!(said(&[&texts[..], &["--out", "/dev/stdout"]].concat()), expected);
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("behind"), &link).unwrap();
+    said(&[&texts[..], &["--out", text(&link), "--format", "jsonl"]].concat());
+    assert!(link.is_symlink() && fs::read_to_string(dir.path().join("behind")).unwrap() == expected);
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read_to_string(pipe).unwrap()
+    });
+    said(&[&texts[..], &["--out", text(&pipe), "--format", "jsonl"]].concat());
+    assert_eq!(reader.join().unwrap(), expected);
+    let said_no = refused(&[&texts[..], &["--out", "/dev/stdout", "--format", "npy"]].concat());
+    assert!(said_no.contains("--format jsonl"), "{said_no}");
+
+    let init =
+        ["init", "--weights", "assets/clip-world", "--shards", "assets/world/train-000.tar", "--out", "/dev/stdout"];
+    assert!(said(&init).contains("[[stage]]") && !said(&init).contains("wrote"));
+    let shard = "assets/world/test-000.tar";
+    let eval = ["-q", "eval", "--model", "assets/clip-world", "--benchmark", "retrieval", "--images", shard];
+    let cache = dir.path().join("cache");
+    let scores = said(&[&eval[..], &["--device", "cpu", "--cache", text(&cache), "--json", "/dev/stdout"]].concat());
+    assert!(scores.starts_with('{') && scores.contains("retrieval:"), "{scores}");
 }

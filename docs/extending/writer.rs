@@ -1,4 +1,5 @@
-//! A writer of one's own: a caption, followed by a sentence that denies an object.
+//! A writer of one's own: a caption, followed by a sentence that denies an object. The caption by
+//! itself comes from the stage.
 //!
 //! A writer is one file and one word. Put a file like this one beside the others in
 //! `stages/captions/src/writer/`, and name it in the list in `mod.rs` there. Then a config can choose
@@ -32,14 +33,14 @@ options! {
 
 impl Part for Denies {
     const NAME: &'static str = "denies";
-    const ABOUT: &'static str = "the caption, and the caption with a sentence that denies an object";
+    const ABOUT: &'static str = "the caption with a sentence that denies an object";
 }
 
 impl Writer for Denies {
-    /// The loss `tng` asks for these two and for `Role::Full`; `check` compares them with what the
+    /// The loss `tng` asks for this one and for `Role::Full`; `check` compares them with what the
     /// loss of the config needs.
     fn roles(&self) -> Vec<Role> {
-        vec![Role::Original, Role::Compositional]
+        vec![Role::Compositional]
     }
 
     /// There are no files to read.
@@ -55,14 +56,13 @@ impl OpenWriter for Denies {
         draw: &dyn Fn(usize) -> Draw,
         counts: &mut Counts,
     ) -> Result<Vec<String>, StageError> {
-        let mut texts = Vec::with_capacity(2 * reading.items().len());
+        let mut texts = Vec::with_capacity(reading.items().len());
         for i in 0..reading.items().len() {
             let caption = bare(reading.caption(i));
             // An address of its own: draws for other purposes must not change these.
             let rng = &mut draw(i).text("denies").rng();
             // A thing that a similar image shows, and that passes the guards of the config.
             let object = reading.object(i, &reading.known_captions(i), rng, counts);
-            texts.push(reading.caption(i).to_owned());
             texts.push(match object.map(|object| denied(&object.noun)) {
                 Some(sentence) if self.beside => format!("{caption}. {sentence}"),
                 Some(sentence) => sentence,
@@ -90,9 +90,9 @@ mod tests {
         let write = |denies: Denies| denies.write(&reading, &draw, &mut Counts::default());
         assert_eq!(
             write(Denies { beside: true })?,
-            ["A dog runs.", "A dog runs. There are no umbrellas.", "Two umbrellas", "Two umbrellas. There is no dog."]
+            ["A dog runs. There are no umbrellas.", "Two umbrellas. There is no dog."]
         );
-        assert_eq!(write(Denies { beside: false })?[1], "There are no umbrellas.");
+        assert_eq!(write(Denies { beside: false })?[0], "There are no umbrellas.");
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use clip::Checkpoint;
+use clip::{Checkpoint, Stored};
 
 use super::{Context, Failure};
 use crate::print;
@@ -47,6 +47,8 @@ impl Arguments {
         }
         let mut blended = clip::Tensors::new();
         let mut shared = 0;
+        // Where one of the two has 32 bits, 16 would round away what is between them.
+        let mut stored = Stored::AsBefore;
         for name in from.names().filter(|name| to.contains(name)) {
             // Tensors that are not floats, such as position ids, stay those of A.
             let is_float = |checkpoint: &Checkpoint| {
@@ -69,6 +71,9 @@ impl Arguments {
             // Exact at both ends, and where the two agree.
             let between = |(a, b): (&f32, &f32)| if a == b { *a } else { (1.0 - self.alpha) * a + self.alpha * b };
             if a != b {
+                if [&from, &to].iter().any(|checkpoint| checkpoint.dtype(name).is_some_and(|dtype| dtype == "F32")) {
+                    stored = Stored::F32;
+                }
                 blended.insert(name.to_owned(), (shape, a.iter().zip(&b).map(between).collect()));
             }
         }
@@ -80,7 +85,7 @@ impl Arguments {
             )
             .into());
         }
-        let exported = from.export(&self.folder, &blended).context("cannot blend")?;
+        let exported = from.export_as(&self.folder, &blended, stored).context("cannot blend")?;
         for file in exported.left_out {
             tracing::warn!("{} was not copied: it holds the old weights in another format", file.display());
         }

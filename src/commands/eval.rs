@@ -64,7 +64,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", default_value = ".cache/features")]
     cache: PathBuf,
     /// Seed of the intervals' resampling.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
 }
 

@@ -36,7 +36,7 @@ pub struct CheckpointInfo {
     pub layout: String,
     pub text: Option<TowerInfo>,
     pub vision: Option<TowerInfo>,
-    /// Size of vision_model.onnx in bytes, if the file exists.
+    /// Size of vision_model.onnx in bytes, with the weights beside it, if the file exists.
     pub onnx_bytes: Option<u64>,
     /// Width and height of the pictures that preprocessing makes, in pixels.
     pub picture: Result<(usize, usize), Unreadable>,
@@ -115,7 +115,7 @@ impl CheckpointInfo {
             },
             text,
             vision,
-            onnx_bytes: std::fs::metadata(dir.join(ONNX)).ok().map(|file| file.len()),
+            onnx_bytes: onnx_bytes(dir),
             picture,
             vocabulary,
         })
@@ -129,4 +129,18 @@ impl CheckpointInfo {
             (None, None) => None,
         }
     }
+}
+
+/// The size of vision_model.onnx and of the files beside it whose names begin so (`vision_model.onnx.data`), which hold its
+/// weights.
+fn onnx_bytes(dir: &Path) -> Option<u64> {
+    let size = |path: &Path| std::fs::metadata(path).ok().map(|file| file.len());
+    size(&dir.join(ONNX))?;
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    Some(
+        names
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(ONNX))
+            .filter_map(|entry| size(&entry.path()))
+            .sum(),
+    )
 }

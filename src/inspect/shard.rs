@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use stage_shards::{CaptionSource, Rules, Samples};
+use stage_shards::{CaptionSource, Rules, Samples, key_and_extension};
 
 /// JSON members that are read to find the field with the captions.
 const JSON_READ: usize = 20;
@@ -22,6 +22,8 @@ pub struct ShardInfo {
     pub bytes: u64,
     /// Members by extension.
     pub extensions: BTreeMap<String, usize>,
+    /// Members that belong to no sample: hidden files, those that macOS adds (`._NAME`), names without a dot.
+    pub passed_over: usize,
     /// The value that the option `captions` of the stage `shards` needs.
     pub captions: Option<String>,
     /// Samples, usable or not.
@@ -48,7 +50,7 @@ impl ShardInfo {
     /// # Errors
     /// The file cannot be opened. Damage inside is part of the result.
     pub fn read(path: &Path) -> Result<Self> {
-        let (extensions, json_field) = members(path)?;
+        let (extensions, passed_over, json_field) = members(path)?;
         let source = match (extensions.contains_key("txt"), json_field) {
             (true, _) => Some(CaptionSource::Txt),
             (false, Some(field)) => Some(CaptionSource::Json(field)),
@@ -59,6 +61,7 @@ impl ShardInfo {
             path: path.to_owned(),
             bytes,
             extensions,
+            passed_over,
             captions: source.as_ref().map(word),
             samples: 0,
             usable: 0,
@@ -127,24 +130,27 @@ fn word(source: &CaptionSource) -> String {
     }
 }
 
-/// Counts members by extension and finds the field of the JSON members that holds captions. A damaged tar ends the
+/// Counts members by extension, and those that belong to no sample, and finds the field of the JSON members that holds captions. A damaged tar ends the
 /// list early; reading the samples reports the damage.
-fn members(path: &Path) -> Result<(BTreeMap<String, usize>, Option<String>)> {
+fn members(path: &Path) -> Result<(BTreeMap<String, usize>, usize, Option<String>)> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let mut archive = tar::Archive::new(BufReader::with_capacity(1 << 20, file));
     let mut extensions: BTreeMap<String, usize> = BTreeMap::new();
     let mut fields: BTreeMap<String, usize> = BTreeMap::new();
-    let mut json_members = 0;
+    let (mut json_members, mut passed_over) = (0, 0);
     for entry in archive.entries().with_context(|| path.display().to_string())? {
         let Ok(mut entry) = entry else { break };
         let path = entry.path_bytes().into_owned();
         let path = String::from_utf8_lossy(&path).into_owned();
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let Some((_, extension)) = name.split_once('.').filter(|_| entry.header().entry_type().is_file()) else {
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let Some((_, extension)) = key_and_extension(&path) else {
+            passed_over += 1;
             continue;
         };
-        *extensions.entry(extension.to_lowercase()).or_default() += 1;
-        if extension.eq_ignore_ascii_case("json") && json_members < JSON_READ {
+        *extensions.entry(extension.clone()).or_default() += 1;
+        if extension == "json" && json_members < JSON_READ {
             json_members += 1;
             let mut text = String::new();
             if entry.by_ref().take(1 << 20).read_to_string(&mut text).is_ok() {
@@ -156,7 +162,7 @@ fn members(path: &Path) -> Result<(BTreeMap<String, usize>, Option<String>)> {
     }
     let known = FIELDS.iter().find(|field| fields.contains_key(**field)).map(ToString::to_string);
     let commonest = fields.iter().max_by_key(|(_, count)| **count).map(|(field, _)| field.clone());
-    Ok((extensions, known.or(commonest)))
+    Ok((extensions, passed_over, known.or(commonest)))
 }
 
 /// The fields that hold a text or a list of texts.

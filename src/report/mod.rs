@@ -145,7 +145,11 @@ fn facts(page: &mut String, files: &Files) {
     if let Some(row) = files.timeline.rows.last() {
         card("total time", seconds(row.t + row.dt));
     }
-    card("samples skipped", files.skipped.len().to_string());
+    let lost = files.skipped.iter().filter(|skip| samples::is_shard(skip)).count();
+    card("samples skipped", (files.skipped.len() - lost).to_string());
+    if lost > 0 {
+        card("shards lost, wholly or in part", lost.to_string());
+    }
     page.push_str("</div>");
 }
 

@@ -64,9 +64,16 @@ fn figure(page: &mut String, found: &BTreeMap<Key, String>, key: &Key, what: &st
     let _ = write!(page, "<figcaption>{what}: {}{caption}</figcaption></figure>", escape(&key.1));
 }
 
+/// True if a line of the skip ledger stands for a lost shard, not for a sample.
+pub fn is_shard(skip: &Value) -> bool {
+    skip["key"] == "" && skip["index"].is_null()
+}
+
 /// Skipped samples: the count for each reason, and the first of them.
 pub fn skipped(page: &mut String, skipped: &[Value]) {
-    let _ = write!(page, "<h2>Samples skipped: {}</h2>", skipped.len());
+    let lost = skipped.iter().filter(|skip| is_shard(skip)).count();
+    let shards = if lost > 0 { format!(", and {} lost", crate::text::count(lost, "shard")) } else { String::new() };
+    let _ = write!(page, "<h2>Samples skipped: {}{shards}</h2>", skipped.len() - lost);
     if skipped.is_empty() {
         page.push_str("<p class=soft>Every sample could be used.</p>");
         return;

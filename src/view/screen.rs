@@ -11,6 +11,15 @@ use ratatui::buffer::Cell;
 use ratatui::layout::{Position, Size};
 use ratatui::style::{Color, Modifier};
 
+/// The largest terminal that is drawn on in full, far more than any screen has: a pseudo-terminal may say that it is
+/// 65535 x 65535, and a frame of that size has no place in memory.
+const LARGEST: Size = Size { width: 1000, height: 500 };
+
+/// The size that is drawn on a terminal of this size.
+fn drawn(width: u16, height: u16) -> Size {
+    Size { width: width.min(LARGEST.width), height: height.min(LARGEST.height) }
+}
+
 /// Draws a frame at once: it is buffered until [`flush`](Backend::flush).
 pub struct Screen(BufWriter<Stdout>);
 
@@ -101,7 +110,7 @@ impl Backend for Screen {
 
     fn size(&self) -> io::Result<Size> {
         let (width, height) = size()?;
-        Ok(Size { width, height })
+        Ok(drawn(width, height))
     }
 
     fn window_size(&mut self) -> io::Result<WindowSize> {
@@ -110,5 +119,16 @@ impl Backend for Screen {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_without_bounds_is_drawn_on_in_part() {
+        assert_eq!(drawn(80, 24), Size { width: 80, height: 24 });
+        assert_eq!(drawn(u16::MAX, u16::MAX), LARGEST);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use items::keys::Keys;
 use items::{Encoded, Flow, Sample, Shard, Work};
 use linalg::{Matrix, Threads, multiply};
 use pipeline_engine::{Build, Source, StageError};
@@ -53,7 +54,7 @@ impl Pictures {
             Ok(())
         })?;
         for (stage, reason, count) in skipped {
-            tracing::warn!("eval {name}: {count} images cannot be used ({stage}: {reason})");
+            tracing::warn!("eval {name}: not used: {count} by `{stage}`: {reason}");
         }
         Ok(pictures)
     }
@@ -106,8 +107,9 @@ pub fn folder(images: &[String], path: impl FnOnce(&str) -> PathBuf) -> Option<P
 
 /// Finds and encodes the images that the benchmark `name` asks about, in a folder or in shards.
 ///
-/// In a folder a path is found by its longest end that is a file there; in shards by its file name
-/// up to the first dot, which is a sample's key.
+/// In a folder a path is found by its longest end that is a file there; in shards by its longest end
+/// that is a sample's key, as it is (up to the first dot of the file name) or as `pipeline pack`
+/// writes it, or by its file name alone.
 ///
 /// # Errors
 /// When none is found, or encoding fails.
@@ -204,12 +206,11 @@ fn in_shards(pictures: &Pictures, wanted: &[&str]) -> Result<Vec<Option<usize>>,
     wanted
         .iter()
         .map(|image| {
-            let image = image.trim_start_matches("./");
-            let name = image.rfind('/').map_or(0, |slash| slash + 1);
-            let stem = &image[..image[name..].find('.').map_or(image.len(), |dot| name + dot)];
-            match by_key.get(stem).or_else(|| by_name.get(&stem[name.min(stem.len())..])) {
+            let keys = Keys::of(image);
+            let by_key = keys.whole.iter().find_map(|key| by_key.get(key.as_str()));
+            match by_key.or_else(|| keys.names.iter().find_map(|name| by_name.get(name.as_str()))) {
                 Some(&(first, Some(other))) => {
-                    Err(TwoPictures { wanted: image.to_owned(), first: shard(first), second: shard(other) })
+                    Err(TwoPictures { wanted: (*image).to_owned(), first: shard(first), second: shard(other) })
                 }
                 found => Ok(found.map(|(first, _)| *first)),
             }
@@ -247,6 +248,22 @@ mod tests {
         let pictures = Pictures { keys, ..Pictures::default() };
         let wanted = ["set/1.jpg", "x/1.tar.jpg", "./2.png", "2", "3.jpg"];
         assert_eq!(in_shards(&pictures, &wanted).unwrap(), [Some(0), Some(0), Some(1), Some(1), None]);
+    }
+
+    #[test]
+    fn paths_are_found_by_the_keys_of_pack() {
+        let keys = ["val/a", "val_old/a", "train_b", "x_1", "c", "d/c"].map(Arc::from).to_vec();
+        let pictures = Pictures { keys, dim: 1, features: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0], ..Pictures::default() };
+        let place = |image: &str| in_shards(&pictures, &[image]).map(|places| places[0]);
+        assert_eq!(place("val/a.jpg").unwrap(), Some(0));
+        assert_eq!(place("/root/coco/val.old/a.jpg").unwrap(), Some(1));
+        assert_eq!(place("coco/train/b.png").unwrap(), Some(2), "keys as they were packed before");
+        assert_eq!(place("elsewhere/x.1.jpg").unwrap(), Some(3));
+        assert_eq!(place("c.jpg").unwrap(), Some(4));
+        assert_eq!(place("root/d/c.jpg").unwrap(), Some(5));
+        assert!(place("e/c.jpg").is_err(), "two pictures have this name");
+        assert!(place("e/a.jpg").is_err());
+        assert_eq!(place("").unwrap(), None);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub struct Rows {
 
 impl Rows {
     /// Rows of `dim` numbers each, end to end.
-    pub(crate) fn new(dim: usize, numbers: Vec<f32>) -> Self {
+    pub fn new(dim: usize, numbers: Vec<f32>) -> Self {
         Self { dim, numbers }
     }
 

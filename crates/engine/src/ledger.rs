@@ -24,6 +24,13 @@ pub struct Skip {
     pub reason: String,
 }
 
+impl Skip {
+    /// True if it stands for a shard that was lost, wholly or in part, not for a sample.
+    pub fn is_shard(&self) -> bool {
+        self.key.is_empty() && self.index.is_none()
+    }
+}
+
 /// Too much was skipped, or the ledger cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -69,7 +76,9 @@ struct State {
     file: Option<File>,
     seen: HashSet<blake3::Hash>,
     by_reason: BTreeMap<(String, String), u64>,
-    count: u64,
+    samples: u64,
+    /// Lost wholly or in part.
+    shards: Vec<Skip>,
 }
 
 impl Ledger {
@@ -115,19 +124,25 @@ impl Ledger {
             file.write_all(line.as_bytes()).map_err(|source| LedgerError::Write { path: path.clone(), source })?;
         }
         tracing::debug!(shard = skip.shard, key = skip.key, stage = skip.stage, reason = skip.reason, "skipped");
-        if state.count > self.limit {
+        let count = state.samples + state.shards.len() as u64;
+        if count > self.limit {
             let ledger = self.path.as_ref().map_or_else(|| "the ledger".to_owned(), |p| p.display().to_string());
-            return Err(LedgerError::TooMany { count: state.count, limit: self.limit, last: Box::new(skip), ledger });
+            return Err(LedgerError::TooMany { count, limit: self.limit, last: Box::new(skip), ledger });
         }
         Ok(())
     }
 
-    /// Distinct samples skipped so far.
+    /// Distinct samples skipped so far. A lost shard does not count: the number of its samples is unknown.
     pub fn count(&self) -> u64 {
-        self.state.lock().count
+        self.state.lock().samples
     }
 
-    /// How many, by stage and reason.
+    /// The shards that were lost so far, wholly or in part.
+    pub fn lost_shards(&self) -> Vec<Skip> {
+        self.state.lock().shards.clone()
+    }
+
+    /// How many samples, by stage and reason.
     pub fn by_reason(&self) -> Vec<(String, String, u64)> {
         self.state.lock().by_reason.iter().map(|((stage, reason), n)| (stage.clone(), reason.clone(), *n)).collect()
     }
@@ -143,8 +158,12 @@ impl State {
         hasher.update(&skip.index.map_or(u64::MAX, u64::from).to_le_bytes());
         let new = self.seen.insert(hasher.finalize());
         if new {
-            self.count += 1;
-            *self.by_reason.entry((skip.stage.clone(), skip.reason.clone())).or_default() += 1;
+            if skip.is_shard() {
+                self.shards.push(skip.clone());
+            } else {
+                self.samples += 1;
+                *self.by_reason.entry((skip.stage.clone(), skip.reason.clone())).or_default() += 1;
+            }
         }
         new
     }
@@ -184,6 +203,11 @@ mod tests {
         let lines = std::fs::read_to_string(&path).unwrap();
         let keys: Vec<String> = lines.lines().map(|line| serde_json::from_str::<Skip>(line).unwrap().key).collect();
         assert_eq!(keys, ["dog", "cat", "dog"]);
+        let shard = Skip { key: String::new(), index: None, reason: "no tar".into(), ..skip("", 0) };
+        let ledger = Ledger::open(None, 10).unwrap();
+        ledger.skip(shard.clone()).unwrap();
+        ledger.skip(shard.clone()).unwrap();
+        assert_eq!((ledger.count(), ledger.by_reason().len(), ledger.lost_shards()), (0, 0, vec![shard]));
         let error = Ledger::open(Some(&path), 3).unwrap().skip(skip("hat", 9)).unwrap_err().to_string();
         assert!(error.contains("4 samples were skipped, more than run.max_skipped = 3"), "{error}");
     }

@@ -28,7 +28,7 @@ fn a_part_reads_its_own_table() {
     assert_eq!(seen("own table", 1).unwrap(), [0, 4, 8]);
     let plan = checked(&config).unwrap();
     let resolved = plan.resolved();
-    let expected = "brush = \"wide\"\ncleaners = [\"thin\"]\nfile = \"\"\n\n[stage.wide]\ntimes = 4\nbristles = 7\n\n[stage.thin]\nby = 1\n";
+    let expected = "brush = \"wide\"\ncleaners = \"thin\"\nfile = \"\"\n\n[stage.wide]\ntimes = 4\nbristles = 7\n\n[stage.thin]\nby = 1\n";
     assert!(resolved.contains(expected), "{resolved}");
     assert!(plan.notes().is_empty(), "{:?}", plan.notes());
     let again = checked(resolved).unwrap();

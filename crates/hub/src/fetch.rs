@@ -164,8 +164,10 @@ impl Hub {
             return Err(HubError::NoCheckpoint { name: name.to_string(), found: found.join(", ") });
         };
         // Weights last: a folder that has them also has the other files.
-        let beside = BESIDE.into_iter().chain([ONNX]).filter(|file| there.contains(file));
-        for file in beside.chain([weights]) {
+        let beside = BESIDE.into_iter().filter(|file| there.contains(file));
+        // With the files that its weights may be in: vision_model.onnx.data, vision_model.onnx_data.
+        let onnx = there.iter().copied().filter(|file| there.contains(ONNX) && file.starts_with(ONNX));
+        for file in beside.chain(onnx).chain([weights]) {
             self.file(&api, name, &info.sha, file)?;
         }
         let folder = self.snapshot(name, &info.sha);

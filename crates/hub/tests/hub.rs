@@ -49,6 +49,20 @@ const WHOLE: [(&str, &[u8]); 5] = [
 ];
 
 #[test]
+fn an_onnx_encoder_is_fetched_with_its_weights() {
+    let mut files = WHOLE.to_vec();
+    files.extend([
+        ("vision_model.onnx", b"an encoder".as_slice()),
+        ("vision_model.onnx.data", b"its weights"),
+        ("text_model.onnx.data", b"not fetched"),
+    ]);
+    let server = Server::new(&files);
+    let folder = server.fetch("me/clip").unwrap();
+    assert_eq!(fs::read(folder.join("vision_model.onnx.data")).unwrap(), b"its weights");
+    assert!(folder.join("vision_model.onnx").exists() && !folder.join("text_model.onnx.data").exists());
+}
+
+#[test]
 fn a_checkpoint_is_fetched_once() {
     let server = Server::new(&WHOLE);
     let folder = server.fetch("me/clip").unwrap();

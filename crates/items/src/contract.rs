@@ -22,6 +22,7 @@ pub fn role(role: Role) -> Fact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Statement;
 
     #[test]
     fn roles_are_different_facts_with_names_for_people() {
@@ -30,5 +31,7 @@ mod tests {
         assert_ne!(role(Role::True(0)), role(Role::False(0)));
         assert_eq!(role(Role::True(0)).to_string(), "the text `true 1` of each image");
         assert_eq!(role(Role::Original).to_string(), "the text `caption` of each image");
+        let denied = role(Role::Denied(Statement::Negated(1), 0));
+        assert_eq!(denied.to_string(), "the text `denied 1 of negated 2` of each image");
     }
 }

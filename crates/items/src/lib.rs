@@ -7,6 +7,7 @@
 //! ```
 
 pub mod contract;
+pub mod keys;
 pub mod memory;
 pub mod metric;
 pub mod model;
@@ -18,4 +19,4 @@ pub mod texts;
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};
 pub use model::{StartEncoder, TextEncoder, TextEncoderHandle};
 pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work};
-pub use texts::{Batch, BatchItem, Captioned, NO_NEIGHBOUR, Paired, Role, Tokens};
+pub use texts::{Batch, BatchItem, Captioned, NO_NEIGHBOUR, Paired, Role, Statement, Tokens};

@@ -91,6 +91,8 @@ pub const FULL_ABOVE_BOUND: &str = "full_above_bound";
 pub const FULL_REPLACED: &str = "full_replaced";
 /// Images whose captions name no thing that a pair of texts could be about.
 pub const NOTHING_PRESENT: &str = "nothing_present";
+/// Captions so long that their denial was put in front, where no tower cuts it away.
+pub const DENIED_IN_FRONT: &str = "denied_in_front";
 /// Nouns that the visual guard turned down.
 pub const NOUNS_THAT_LOOK_PRESENT: &str = "nouns_that_look_present";
 

@@ -102,9 +102,11 @@ pub struct ShardFault {
 }
 
 impl ShardFault {
-    /// The line of the skip ledger: the shard itself, skipped by the stage that reads shards.
-    pub fn skip(&self, shard: &Shard) -> Skip {
-        let (shard, reason) = (shard.url.clone(), self.reason.clone());
+    /// The line of the skip ledger: the shard itself, of which `samples` were read, skipped by the stage that reads
+    /// shards.
+    pub fn skip(&self, shard: &Shard, samples: u32) -> Skip {
+        let lost = if samples == 0 { "the whole shard is lost" } else { "the shard is lost in part" };
+        let (shard, reason) = (shard.url.clone(), format!("{lost}: {}", self.reason));
         Skip { shard, key: String::new(), index: None, stage: crate::source::SHARDS.into(), reason }
     }
 }

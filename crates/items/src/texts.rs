@@ -78,21 +78,65 @@ pub enum Role {
     Present(u8),
     /// The thing not in the image that pair `n` is about; empty if there is none.
     Absent(u8),
+    /// The caption, whole, and a denial of something that the image does not show: true. Number `n`,
+    /// counted from 0.
+    Negated(u8),
+    /// As [`Negated`](Self::Negated), but of something that the image shows: false.
+    Misnegated(u8),
+    /// A phrase that a text affirms, counted from 0: a thing, or the caption; empty if the text
+    /// affirms fewer.
+    Affirmed(Statement, u8),
+    /// A thing that a text denies, counted from 0; empty if it denies fewer.
+    Denied(Statement, u8),
 }
 
-/// The name for people, with pairs counted from 1: `true 1`.
+/// A text of which it is known what it affirms and denies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Statement {
+    /// [`Role::True`]
+    True(u8),
+    /// [`Role::False`]
+    False(u8),
+    /// [`Role::Negated`]
+    Negated(u8),
+}
+
+/// The text itself.
+impl From<Statement> for Role {
+    fn from(statement: Statement) -> Self {
+        match statement {
+            Statement::True(n) => Self::True(n),
+            Statement::False(n) => Self::False(n),
+            Statement::Negated(n) => Self::Negated(n),
+        }
+    }
+}
+
+impl Role {
+    /// Whether it is a part of another text, of no use to a reader without that text.
+    pub fn is_phrase(self) -> bool {
+        matches!(self, Self::Present(_) | Self::Absent(_) | Self::Affirmed(..) | Self::Denied(..))
+    }
+}
+
+/// The name for people, with all numbers counted from 1: `true 1`, `denied 1 of true 2`.
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, pair) = match self {
+        let (name, number, of) = match *self {
             Self::Original => return f.write_str("caption"),
             Self::Compositional => return f.write_str("compositional"),
             Self::Full => return f.write_str("full negation"),
-            Self::True(pair) => ("true", pair),
-            Self::False(pair) => ("false", pair),
-            Self::Present(pair) => ("present", pair),
-            Self::Absent(pair) => ("absent", pair),
+            Self::True(pair) => ("true", pair, None),
+            Self::False(pair) => ("false", pair, None),
+            Self::Present(pair) => ("present", pair, None),
+            Self::Absent(pair) => ("absent", pair, None),
+            Self::Negated(number) => ("negated", number, None),
+            Self::Misnegated(number) => ("falsely negated", number, None),
+            Self::Affirmed(text, number) => ("affirmed", number, Some(text)),
+            Self::Denied(text, number) => ("denied", number, Some(text)),
         };
-        write!(f, "{name} {}", u16::from(*pair) + 1)
+        write!(f, "{name} {}", u16::from(number) + 1)?;
+        of.map_or(Ok(()), |text| write!(f, " of {}", Self::from(text)))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use benchmarks::score::Series;
+use items::keys::Keys;
 use items::{BatchItem, Paired};
 use pipeline_engine::StageError;
 use pipeline_engine::rng::Draw;
@@ -64,8 +65,10 @@ pub fn variants() -> Vec<Variant> {
 /// The ground truth: what is known of images, ready to judge a noun.
 pub struct Truth<'a> {
     known: &'a Known,
-    /// Images by their file name up to the first dot: a sample's key.
-    images: HashMap<&'a str, usize>,
+    /// Images by the keys that their samples may have; `None` where two may have the same one.
+    by_key: HashMap<String, Option<usize>>,
+    /// The same by their names without folders.
+    by_name: HashMap<String, Option<usize>>,
 }
 
 /// Whether an image shows what a noun names.
@@ -82,13 +85,25 @@ pub enum Verdict {
 impl<'a> Truth<'a> {
     /// What is known, by the keys of samples.
     pub fn new(known: &'a Known) -> Self {
-        let images = known.pictures.iter().enumerate().map(|(i, picture)| (stem(&picture.image), i)).collect();
-        Self { known, images }
+        let mut truth = Self { known, by_key: HashMap::new(), by_name: HashMap::new() };
+        for (i, picture) in known.pictures.iter().enumerate() {
+            let Keys { whole, names } = Keys::of(&picture.image);
+            for (map, keys) in [(&mut truth.by_key, whole), (&mut truth.by_name, names)] {
+                for key in keys {
+                    let image = map.entry(key).or_insert(Some(i));
+                    *image = image.filter(|image| *image == i);
+                }
+            }
+        }
+        truth
     }
 
-    /// The image of a sample, if something is known of it.
+    /// The image of a sample, if something is known of it, and of no other that its key may mean.
     pub fn image(&self, key: &str) -> Option<usize> {
-        self.images.get(stem(key)).copied()
+        if let Some(Some(image)) = self.by_key.get(key) {
+            return Some(*image);
+        }
+        Keys::of(key).names.iter().find_map(|name| self.by_name.get(name)).copied().flatten()
     }
 
     /// Judges a noun. It is present if the image shows a thing with the same name, a synonym or
@@ -113,12 +128,6 @@ impl<'a> Truth<'a> {
         }
         if related && !unknown { Verdict::Absent } else { Verdict::Unknown }
     }
-}
-
-/// The file name of a path up to the first dot.
-fn stem(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.split('.').next().unwrap_or(name)
 }
 
 /// What a variant gave.
@@ -314,6 +323,23 @@ mod tests {
             neighbours: vec![1, 0],
             cosines: vec![0.0; 2],
         }
+    }
+
+    /// As `pipeline pack` names the samples of a folder.
+    #[test]
+    fn images_are_found_by_their_paths_and_never_taken_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.jsonl");
+        let line = |image: &str, present: &str| format!("{{\"image\":\"{image}\",\"present\":[\"{present}\"]}}\n");
+        let images = [("val/x.jpg", "dog"), ("test/x.jpg", "cat"), ("val/y z.1.jpg", "ball")];
+        std::fs::write(&path, images.map(|(image, present)| line(image, present)).concat()).unwrap();
+        let known = Known::from_table(&path, 1).unwrap();
+        let truth = Truth::new(&known);
+        let image = |key: &str| truth.image(key).map(|i| known.pictures[i].image.as_str());
+        assert_eq!(image("val/x"), Some("val/x.jpg"));
+        assert_eq!(image("test_x"), Some("test/x.jpg"));
+        assert_eq!(image("y_z_1"), Some("val/y z.1.jpg"));
+        assert_eq!(image("x"), None, "two images may have this key");
     }
 
     #[test]

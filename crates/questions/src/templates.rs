@@ -156,6 +156,17 @@ mod tests {
         words.split_whitespace().filter(|word| !WEAK.contains(word)).map(str::to_owned).collect()
     }
 
+    /// Every wording of a line of negated.txt, where "[a|b]" stands for "a" and for "b".
+    fn expanded(line: &str) -> Vec<String> {
+        let Some((before, (choices, after))) =
+            line.split_once('[').and_then(|(before, rest)| Some((before, rest.split_once(']')?)))
+        else {
+            return vec![line.to_owned()];
+        };
+        let after = expanded(after);
+        choices.split('|').flat_map(|choice| after.iter().map(move |end| format!("{before}{choice}{end}"))).collect()
+    }
+
     #[test]
     fn training_uses_none_of_these_wordings() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../stages/captions/templates");
@@ -165,7 +176,7 @@ mod tests {
             let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
             files += 1;
             let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-            trained.extend(lines.flat_map(|line| line.split('|')).map(carrier));
+            trained.extend(lines.flat_map(expanded).flat_map(|line| line.split('|').map(carrier).collect::<Vec<_>>()));
         }
         assert!(files >= 3 && trained.len() > 100, "{files} files, {} wordings", trained.len());
         for template in every_template() {

@@ -15,8 +15,35 @@ pub struct Dialect {
 impl Dialect {
     /// Commas, and fields in quotes.
     pub const CSV: Self = Self { delimiter: b',', quoting: true };
-    /// Tabs; a quote is a quote.
-    pub const TSV: Self = Self { delimiter: b'\t', quoting: false };
+    /// Tabs, and fields in quotes, as pandas, Excel and Python's `csv` write and read them.
+    pub const TSV: Self = Self { delimiter: b'\t', quoting: true };
+
+    /// The dialect of a table by its first line, whatever its file is called: open_clip's default is tabs in a `.csv`.
+    /// Where the line has neither tabs nor commas, or both, `usual` decides.
+    pub fn of(bytes: &[u8], usual: Self) -> Self {
+        let header = without_mark(bytes).split(|byte| matches!(byte, b'\n' | b'\r')).find(|line| !line.is_empty());
+        let mut quoted = false;
+        let (mut commas, mut tabs) = (false, false);
+        for byte in header.unwrap_or_default() {
+            match byte {
+                b'"' if usual.quoting => quoted = !quoted,
+                b',' => commas |= !quoted,
+                b'\t' => tabs |= !quoted,
+                _ => {}
+            }
+        }
+        let delimiter = match (commas, tabs) {
+            (true, false) => b',',
+            (false, true) => b'\t',
+            _ => usual.delimiter,
+        };
+        Self { delimiter, ..usual }
+    }
+}
+
+/// The bytes after a byte order mark of UTF-8, if there is one.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 /// One record of a table.
@@ -62,24 +89,41 @@ pub struct Records {
     /// The line of a quote that is opened and never closed. The last record then holds everything
     /// that follows it.
     pub open_quote: Option<usize>,
+    /// The line of a quote that begins a field and is closed on a later line, in the middle of a field. Most likely these
+    /// are two quotes that should have been doubled, and the rows between them became part of a field.
+    pub stray_quote: Option<usize>,
+}
+
+impl Records {
+    /// What is wrong with the quotes, and the line.
+    pub fn quote_fault(&self) -> Option<(usize, &'static str)> {
+        let open = self.open_quote.map(|line| (line, "a quote that is opened here is never closed"));
+        open.or_else(|| {
+            let fault = "a quote that is opened here is closed lines below, in the middle of a field; the rows between \
+                         them would be lost";
+            self.stray_quote.map(|line| (line, fault))
+        })
+    }
 }
 
 /// Reads the records of a table. A byte order mark in front is skipped.
 pub fn records(bytes: &[u8], dialect: Dialect) -> Records {
-    let mut reader = Reader::new(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes), dialect);
+    let mut reader = Reader::new(without_mark(bytes), dialect);
     let mut records = Vec::new();
     while let Some(record) = reader.next_record() {
         records.push(record);
     }
-    Records { records, open_quote: reader.open_quote }
+    Records { records, open_quote: reader.open_quote, stray_quote: reader.stray_quote }
 }
 
 struct Reader<'a> {
     csv: csv_core::Reader,
+    dialect: Dialect,
     rest: &'a [u8],
     /// The line that `rest` begins in.
     line: usize,
     open_quote: Option<usize>,
+    stray_quote: Option<usize>,
     /// The text and the ends of the fields of a record, as large as the largest one so far.
     text: Vec<u8>,
     ends: Vec<usize>,
@@ -88,7 +132,16 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(rest: &'a [u8], dialect: Dialect) -> Self {
         let csv = csv_core::ReaderBuilder::new().delimiter(dialect.delimiter).quoting(dialect.quoting).build();
-        Self { csv, rest, line: 1, open_quote: None, text: vec![0; 1024], ends: vec![0; 16] }
+        Self {
+            csv,
+            dialect,
+            rest,
+            line: 1,
+            open_quote: None,
+            stray_quote: None,
+            text: vec![0; 1024],
+            ends: vec![0; 16],
+        }
     }
 
     fn next_record(&mut self) -> Option<Record> {
@@ -98,8 +151,12 @@ impl<'a> Reader<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let line = self.line;
+        let (line, rest) = (self.line, self.rest);
         let (text, ends) = self.read();
+        if self.dialect.quoting && self.stray_quote.is_none() {
+            let raw = &rest[..rest.len() - self.rest.len()];
+            self.stray_quote = stray_quote(raw, self.dialect.delimiter).map(|breaks| line + breaks);
+        }
         Some(Record { line, text: self.text[..text].into(), ends: self.ends[..ends].into() })
     }
 
@@ -144,6 +201,38 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Finds a quoted field with a line break whose closing quote does not end the field; returns the number of line breaks
+/// before its opening quote.
+fn stray_quote(record: &[u8], delimiter: u8) -> Option<usize> {
+    let mut at = 0;
+    while at < record.len() {
+        if record[at] == b'"' {
+            let opened = at;
+            let close = closing_quote(record, opened)?;
+            at = close + 1;
+            let ends = record.get(at).is_none_or(|byte| *byte == delimiter || matches!(byte, b'\n' | b'\r'));
+            if !ends && line_breaks(&record[opened..close]) > 0 {
+                return Some(line_breaks(&record[..opened]));
+            }
+        }
+        // The next field.
+        at += record[at..].iter().position(|byte| *byte == delimiter).map_or(record.len(), |place| place + 1);
+    }
+    None
+}
+
+/// The place of the quote that closes the one at `opened`; two in a row are one of the text.
+fn closing_quote(record: &[u8], opened: usize) -> Option<usize> {
+    let mut at = opened + 1;
+    loop {
+        at += record[at..].iter().position(|byte| *byte == b'"')?;
+        if record.get(at + 1) != Some(&b'"') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
 fn line_breaks(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
@@ -163,7 +252,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, dialect: Dialect) -> (Vec<(usize, Vec<String>)>, Option<usize>) {
-        let Records { records, open_quote } = records(text.as_bytes(), dialect);
+        let Records { records, open_quote, .. } = records(text.as_bytes(), dialect);
         let own = |record: &Record| record.fields().unwrap().into_iter().map(str::to_owned).collect();
         (records.iter().map(|record| (record.line, own(record))).collect(), open_quote)
     }
@@ -201,9 +290,44 @@ mod tests {
     #[test]
     fn a_quote_within_a_field_is_a_quote() {
         assert_eq!(csv("a \"b\",c\n"), [row(1, &["a \"b\"", "c"])]);
-        assert_eq!(read("a\t\"b\nc\td\n", Dialect::TSV), (vec![row(1, &["a", "\"b"]), row(2, &["c", "d"])], None));
-        let quoting = Dialect { quoting: true, ..Dialect::TSV };
-        assert_eq!(read("a\t\"b\nc\"\n", quoting).0, [row(1, &["a", "b\nc"])]);
+        assert_eq!(read("a\t\"b\nc\"\n", Dialect::TSV).0, [row(1, &["a", "b\nc"])]);
+        let plain = Dialect { quoting: false, ..Dialect::TSV };
+        assert_eq!(read("a\t\"b\nc\td\n", plain), (vec![row(1, &["a", "\"b"]), row(2, &["c", "d"])], None));
+    }
+
+    /// As `DataFrame.to_csv(sep="\t")` writes it and `read_csv(sep="\t")` reads it.
+    #[test]
+    fn quotes_and_tabs_in_a_tsv_are_those_of_pandas() {
+        let text = "path\ttitle\n1\t\"the \"\"red\"\" ball\"\n2\t\"a\tb\"\n3\tit\"s\n";
+        let rows = [
+            row(1, &["path", "title"]),
+            row(2, &["1", "the \"red\" ball"]),
+            row(3, &["2", "a\tb"]),
+            row(4, &["3", "it\"s"]),
+        ];
+        assert_eq!(read(text, Dialect::TSV), (rows.to_vec(), None));
+    }
+
+    #[test]
+    fn the_first_line_says_what_separates_fields() {
+        let of = |text: &str, usual| Dialect::of(text.as_bytes(), usual).delimiter as char;
+        assert_eq!(of("path\ttitle\na,b\tc\n", Dialect::CSV), '\t');
+        assert_eq!(of("\u{feff}\r\npath,title\n", Dialect::TSV), ',');
+        assert_eq!(of("\"path\tof it\",title\n", Dialect::TSV), ',');
+        assert_eq!((of("path", Dialect::CSV), of("path", Dialect::TSV)), (',', '\t'));
+        assert_eq!((of("a,\tb", Dialect::CSV), of("a,\tb", Dialect::TSV)), (',', '\t'));
+        assert_eq!(of("", Dialect::TSV), '\t');
+    }
+
+    #[test]
+    fn quotes_that_swallow_rows_are_located() {
+        let stray = |text: &str| records(text.as_bytes(), Dialect::TSV).stray_quote;
+        assert_eq!(stray("h\ti\na\t\"b\nc\td\ne\t\"f\n"), Some(2));
+        assert_eq!(stray("h\ti\n\"x\ny\"\t\"b\nc\td\ne\t\"f\n"), Some(3));
+        assert_eq!(stray("h\ti\na\t\"b\nc \"\"d\"\"\"\ne\t\"f\"\n"), None);
+        // Within a line it is read as pandas reads it.
+        assert_eq!(stray("h\ti\na\t\"b\" c\n"), None);
+        assert_eq!(read("a\t\"b\" c\n", Dialect::TSV).0, [row(1, &["a", "b c"])]);
     }
 
     #[test]

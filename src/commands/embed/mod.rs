@@ -8,12 +8,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
+use benchmarks::compose::{self, Compose, Composer};
+use benchmarks::texts::Rows;
 use clap::Args;
 use clip::preprocess::Limits;
-use clip::{Layout, TextTower, Tokenizer};
+use clip::{Layout, Params as _, TextTower, Tokenizer};
+use items::TextEncoder as _;
 use model::{Model, Products};
-use pipeline_engine::{Chosen, Several};
+use pipeline_engine::{Chosen, Several, StageError};
 use stage_encode::{Clip, EncoderKind, Onnx, open_encoder};
+use stage_train::encoder::Encoder;
 
 use super::{Context, Failure};
 use crate::text;
@@ -25,6 +29,7 @@ use output::{Format, Output, Row};
 #[command(after_help = "Examples:
   pipeline embed --model runs/NAME/export --text 'a dog with no ball' --text 'a dog with a ball'
   pipeline embed --model clip --image photos/ --out photos.npy       # names in photos.rows.jsonl
+  pipeline embed --model clip --texts queries.txt --compose policy   # negation without training
   pipeline embed --model clip --image 'test-{000..003}.tar' --texts captions.txt --out features.arrow")]
 pub struct Arguments {
     /// A checkpoint: a folder, a file of weights with its config beside it, or hf:owner/name.
@@ -48,6 +53,12 @@ pub struct Arguments {
     /// Features as the projection gives them, not scaled to length 1.
     #[arg(long)]
     raw: bool,
+    /// Compose texts with a denial of their parts: policy, lambda, space, ignore, deo.
+    #[arg(long, value_name = "NAME", conflicts_with = "raw", value_parser = composition_names(), hide_possible_values = true)]
+    compose: Option<String>,
+    /// With --compose lambda: the weight of what a text denies [default: 0.5].
+    #[arg(long, default_value_t = 0.5, requires = "compose", hide_default_value = true)]
+    lambda: f64,
     /// Skip pictures that cannot be read, and report how many.
     #[arg(long)]
     skip_bad: bool,
@@ -61,7 +72,11 @@ pub struct Arguments {
 
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
-        Ok(self.embed(context.quiet)?)
+        match self.embed(context.quiet) {
+            // Who reads the features has enough of them (`| head`).
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     fn embed(&self, quiet: bool) -> anyhow::Result<()> {
@@ -72,12 +87,17 @@ impl Arguments {
         let model = Model::open(&self.model, Path::new(""))?;
         // Opened before any work, so that a fault in the texts does not appear after an hour of pictures.
         let pictures = images::find(&self.image)?;
+        let compose = self.compose.as_deref().and_then(compose::named);
         let text_encoder = if texts.is_empty() { None } else { Some(Texts::open(&model, &self.device)?) };
         let mut output = Output::create(self.out.as_deref(), self.format)?;
         let images = if pictures.is_empty() { 0 } else { self.embed_images(pictures, &model, &mut output)? };
         if let Some(encoder) = text_encoder {
             for chunk in texts.chunks(self.batch.into()) {
-                for (text, feature) in chunk.iter().zip(encoder.features(chunk)?) {
+                let features = match compose {
+                    Some(compose) => encoder.composed(chunk, compose, self.lambda)?,
+                    None => encoder.features(chunk)?,
+                };
+                for (text, feature) in chunk.iter().zip(features) {
                     output.write(Row { kind: "text", name: text, shard: None }, self.finished(feature, text)?)?;
                 }
             }
@@ -181,6 +201,15 @@ impl Arguments {
     }
 }
 
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut kinds = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kinds.any(|kind| kind == std::io::ErrorKind::BrokenPipe)
+}
+
+fn composition_names() -> clap::builder::PossibleValuesParser {
+    compose::ALL.map(|(name, _)| name).into()
+}
+
 /// The text tower with its tokenizer.
 struct Texts {
     tower: TextTower,
@@ -192,6 +221,16 @@ impl Texts {
         let tokenizer = model.tokenizer()?;
         let device = clip::device::pick(device)?.device;
         Ok(Self { tower: TextTower::load(&model.checkpoint, &device)?, tokenizer })
+    }
+
+    /// One vector of length 1 per text, made of the features of its parts.
+    fn composed(&self, texts: &[String], compose: Compose, lambda: f64) -> anyhow::Result<Vec<Vec<f32>>> {
+        let encoder = Encoder::new(self.tower.frozen(), self.tokenizer.clone());
+        let failed = |error: StageError| anyhow!("{error}");
+        let whole = Rows::new(encoder.dim(), encoder.embed(texts).map_err(failed)?);
+        let composer = Composer::new(texts, &whole, &encoder, encoder.dim()).map_err(failed)?;
+        let composed = composer.each_by_itself().composed(compose, lambda);
+        Ok((0..texts.len()).map(|text| composed.row(text).to_vec()).collect())
     }
 
     fn features(&self, texts: &[String]) -> anyhow::Result<Vec<Vec<f32>>> {

@@ -9,7 +9,7 @@ use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, Strin
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, Schema};
 use clap::ValueEnum;
-use pipeline_engine::files::PartFile;
+use pipeline_engine::files::{PartFile, is_stream};
 use serde_json::json;
 
 /// How features are written.
@@ -112,6 +112,12 @@ impl Output {
             (None, _) => bail!("this format needs a file to write to; add --out FILE"),
             (Some(path), Format::Jsonl) => Sink::Lines(create(path)?),
             (Some(path), Format::Npy) => {
+                if is_stream(path).with_context(|| format!("cannot write {}", path.display()))? {
+                    bail!(
+                        "{} cannot hold a .npy, whose first bytes are written last; give a file, or --format jsonl",
+                        path.display()
+                    );
+                }
                 let mut file = create(path)?;
                 file.write_all(&[0; NPY_HEADER])?;
                 let rows_path = path.with_extension("rows.jsonl");

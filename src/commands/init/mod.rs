@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
-use pipeline_engine::files::write_atomically;
+use pipeline_engine::files::{is_stream, write_atomically};
 use pipeline_engine::{Config, OptionValue};
 
 use super::{Context, Failure};
@@ -45,7 +45,8 @@ pub struct Arguments {
 impl Arguments {
     pub fn run(&self, context: &Context) -> Result<(), Failure> {
         let out = self.out.display();
-        if self.out.exists() && !self.force {
+        let is_stream = is_stream(&self.out).with_context(|| format!("cannot write {out}"))?;
+        if self.out.exists() && !self.force && !is_stream {
             return Err(
                 anyhow!("{out} already exists; choose another file with --out, or replace it with --force").into()
             );
@@ -58,9 +59,11 @@ impl Arguments {
             return Err(anyhow!("cannot write {out}: the folder {} does not exist", self.folder().display()).into());
         }
         write_atomically(&self.out, text.as_bytes()).with_context(|| format!("cannot write {out}"))?;
-        print::stdout(&format!(
-            "wrote {out}; next: pipeline check {out}; pipeline profile {out}; pipeline run {out}\n"
-        ));
+        if !is_stream {
+            print::stdout(&format!(
+                "wrote {out}; next: pipeline check {out}; pipeline profile {out}; pipeline run {out}\n"
+            ));
+        }
         Ok(())
     }
 

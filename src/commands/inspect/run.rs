@@ -32,6 +32,7 @@ pub fn run(path: &Path) -> anyhow::Result<(Value, String)> {
         text => serde_json::from_str(&text).map_err(|e| anyhow!("{}: {e}", path.join("stages.json").display()))?,
     };
     let mut skipped: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let (lost_shards, skips): (Vec<Skip>, Vec<Skip>) = skips.into_iter().partition(Skip::is_shard);
     for skip in skips {
         *skipped.entry((skip.stage, skip.reason)).or_default() += 1;
     }
@@ -56,6 +57,7 @@ pub fn run(path: &Path) -> anyhow::Result<(Value, String)> {
         measurements: measurements.into_iter().filter(|m| m.eval != metric::TRAIN).collect(),
         stages,
         skipped: skipped.into_iter().map(|((stage, reason), n)| (stage, reason, n)).collect(),
+        lost_shards,
     };
     let limiting: Vec<Value> = summary
         .stages
@@ -70,6 +72,7 @@ pub fn run(path: &Path) -> anyhow::Result<(Value, String)> {
         "limiting": limiting,
         "results": summary.measurements,
         "skipped": summary.skipped,
+        "lost_shards": summary.lost_shards,
         "exported": path.join("export").is_dir(),
     });
     text.push('\n');

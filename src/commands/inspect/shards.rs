@@ -12,8 +12,7 @@ use crate::text::size;
 /// A shard as text.
 pub fn one(info: &ShardInfo) -> String {
     let mut text = format!("{}: a shard of {}\n", info.path.display(), size(info.bytes));
-    let members: Vec<String> = info.extensions.iter().map(|(e, count)| format!("{count} .{e}")).collect();
-    let _ = writeln!(text, "  members    {}", members.join(", "));
+    let _ = writeln!(text, "  members    {}", members(info));
     let _ = writeln!(text, "  samples    {}, {} usable", info.samples, info.usable);
     match &info.captions {
         Some(source) => {
@@ -45,6 +44,21 @@ pub fn one(info: &ShardInfo) -> String {
         let _ = writeln!(text, "  fault      {ended}");
     }
     text
+}
+
+/// How many members there are by extension, the commonest first; names with dots may give thousands of extensions.
+fn members(info: &ShardInfo) -> String {
+    let mut extensions: Vec<_> = info.extensions.iter().collect();
+    extensions.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let mut members: Vec<String> =
+        extensions.iter().take(SHOWN).map(|(extension, count)| format!("{count} .{extension}")).collect();
+    if extensions.len() > SHOWN {
+        members.push(format!("{} other extensions", extensions.len() - SHOWN));
+    }
+    if info.passed_over > 0 {
+        members.push(format!("{} hidden or without a dot, which belong to no sample", info.passed_over));
+    }
+    members.join(", ")
 }
 
 /// The first unusable samples; the rest is only counted.

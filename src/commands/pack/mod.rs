@@ -5,11 +5,12 @@ mod writer;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{IsTerminal, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use clip::{DecodeError, Limits, Preprocess};
 use pipeline_engine::files::write_atomically;
 use pipeline_engine::rng::Draw;
 use rand::seq::SliceRandom;
@@ -19,7 +20,7 @@ use thiserror::Error;
 use super::{Context, Failure};
 use crate::print;
 use crate::text::size;
-use sources::{Columns, Row};
+use sources::Columns;
 use writer::Shards;
 
 /// Pack pictures and captions into WebDataset shards.
@@ -54,10 +55,13 @@ pub struct Arguments {
     /// Column with the caption.
     #[arg(long)]
     caption_column: Option<String>,
+    /// Quotes in a table are characters like any other [default: a field may stand in double quotes].
+    #[arg(long)]
+    unquoted: bool,
     /// Shuffle the samples with this seed [default: keep their order].
     #[arg(long)]
     seed: Option<u64>,
-    /// Decode every picture, to find damaged ones now.
+    /// Decode every picture as training does, to find damaged ones now.
     #[arg(long)]
     verify: bool,
     /// Replace shards of this prefix.
@@ -87,9 +91,17 @@ fn bytes(text: &str) -> anyhow::Result<u64> {
 
 /// Why a row cannot be packed.
 #[derive(Debug, Error)]
-enum Unusable {
+pub enum Unusable {
     #[error("it has no caption")]
     NoCaption,
+    #[error("{} is not UTF-8 (byte {} is the first that is not); convert it", .0.display(), .1 + 1)]
+    NotUtf8(PathBuf, usize),
+    #[error("{} cannot be read: {}", .0.display(), .1)]
+    UnreadableCaptions(PathBuf, std::io::Error),
+    #[error("a link to a folder, which is not followed; pack that folder by itself, or move it here")]
+    LinkedFolder,
+    #[error(".{0} pictures are not packed; convert it to JPEG, PNG or WebP, with an ending that says so")]
+    Ending(String),
     #[error("a caption of {0} bytes, more than {MAX_CAPTION}")]
     LongCaption(usize),
     #[error("a caption holds a NUL byte")]
@@ -105,7 +117,7 @@ enum Unusable {
     #[error("{0:?} is not supported; convert the picture to JPEG, PNG or WebP")]
     Format(image::ImageFormat),
     #[error("it cannot be decoded: {0}")]
-    Damaged(image::ImageError),
+    Damaged(DecodeError),
 }
 
 /// A row that is not packed.
@@ -124,7 +136,11 @@ impl Arguments {
     }
 
     fn pack(&self, quiet: bool) -> anyhow::Result<()> {
-        let columns = Columns { image: self.image_column.as_deref(), caption: self.caption_column.as_deref() };
+        let columns = Columns {
+            image: self.image_column.as_deref(),
+            caption: self.caption_column.as_deref(),
+            unquoted: self.unquoted,
+        };
         let mut rows = sources::read(&self.source, self.images.as_deref(), &columns)?;
         if rows.is_empty() {
             bail!("{} has no pictures to pack", self.source.display());
@@ -136,15 +152,17 @@ impl Arguments {
         let mut progress = Progress::new(rows.len(), quiet);
         let mut keys = HashSet::new();
         let mut skipped = Vec::new();
-        for row in &rows {
-            match self.picture(row) {
-                Ok((picture, extension)) => {
+        let count = rows.len();
+        for row in rows {
+            let usable = row.captions.and_then(|captions| Ok((self.picture(&row.image, &captions)?, captions)));
+            match usable {
+                Ok(((picture, extension), captions)) => {
                     let key = unique(&mut keys, &row.key);
-                    let captions = row.captions.join("\n");
+                    let captions = captions.join("\n");
                     shards.add(&key, &[(extension, &picture), ("txt", captions.as_bytes())])?;
                 }
                 Err(reason) => skipped.push(Skipped {
-                    row: row.at.clone(),
+                    row: row.at,
                     image: row.image.display().to_string(),
                     reason: reason.to_string(),
                 }),
@@ -152,10 +170,12 @@ impl Arguments {
             progress.step(shards.bytes(), skipped.len());
         }
         progress.end();
-        if skipped.len() == rows.len() {
-            // No shard was written; the first row shows why.
+        if skipped.len() == count {
+            // No shard was written, and old ones stay.
+            self.list(&skipped)?;
+            self.report(&skipped);
             let first = skipped.first().map_or(String::new(), |s| format!("{}, {}: {}", s.row, s.image, s.reason));
-            bail!("none of the {} rows of {} can be packed; the first is {first}", rows.len(), self.source.display());
+            bail!("none of the {count} rows of {} can be packed; the first is {first}", self.source.display());
         }
         let packed = shards.finish()?;
         self.list(&skipped)?;
@@ -170,26 +190,26 @@ impl Arguments {
         Ok(())
     }
 
-    /// The picture of a row and its extension, or why the row cannot be used.
-    fn picture(&self, row: &Row) -> Result<(Vec<u8>, &'static str), Unusable> {
-        if row.captions.is_empty() {
+    /// The bytes and the extension of a picture, or why it cannot be used with these captions.
+    fn picture(&self, image: &Path, captions: &[String]) -> Result<(Vec<u8>, &'static str), Unusable> {
+        if captions.is_empty() {
             return Err(Unusable::NoCaption);
         }
-        if let Some(long) = row.captions.iter().find(|caption| caption.len() > MAX_CAPTION) {
+        if let Some(long) = captions.iter().find(|caption| caption.len() > MAX_CAPTION) {
             return Err(Unusable::LongCaption(long.len()));
         }
-        if row.captions.iter().any(|caption| caption.contains('\0')) {
+        if captions.iter().any(|caption| caption.contains('\0')) {
             return Err(Unusable::NulByte);
         }
         let broken = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => Unusable::Missing,
             _ => Unusable::Unreadable(error),
         };
-        let length = std::fs::metadata(&row.image).map_err(broken)?.len();
+        let length = std::fs::metadata(image).map_err(broken)?.len();
         if length > MAX_PICTURE {
             return Err(Unusable::LargePicture(length));
         }
-        let bytes = std::fs::read(&row.image).map_err(broken)?;
+        let bytes = std::fs::read(image).map_err(broken)?;
         let format = image::guess_format(&bytes).map_err(|_| Unusable::NotAPicture)?;
         let extension = match format {
             image::ImageFormat::Jpeg => "jpg",
@@ -198,7 +218,8 @@ impl Arguments {
             other => return Err(Unusable::Format(other)),
         };
         if self.verify {
-            image::load_from_memory_with_format(&bytes, format).map_err(Unusable::Damaged)?;
+            // The decoder of the stage `decode`; to which size makes no difference.
+            Preprocess::openai(32).decode(&bytes, &Limits::default()).map_err(Unusable::Damaged)?;
         }
         Ok((bytes, extension))
     }
@@ -239,6 +260,8 @@ impl Arguments {
         for skip in skipped {
             *reasons.entry(&skip.reason).or_default() += 1;
         }
+        let mut reasons: Vec<_> = reasons.into_iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         eprintln!("{} rows were skipped, all listed in {}:", skipped.len(), self.skipped_path().display());
         for (reason, count) in reasons.iter().take(SHOWN) {
             eprintln!("  {count:>6}  {reason}");
@@ -263,11 +286,17 @@ fn unique(keys: &mut HashSet<String>, wanted: &str) -> String {
     key
 }
 
-/// The key of a picture: its path below `root` without the extension. A WebDataset key ends at the first dot of the
-/// file name, so that it must not contain any.
+/// The key of a picture: its path below `root` without the extension, as benchmarks look it up. A WebDataset key ends
+/// at the first dot of the file name, so that it must not contain any.
 fn key_of(image: &Path, root: &Path) -> String {
     let below = image.strip_prefix(root).ok().or_else(|| image.file_name().map(Path::new)).unwrap_or(image);
-    below.with_extension("").display().to_string().replace(['/', '\\', '.', ' '], "_")
+    let below = below.with_extension("");
+    // Neither an absolute path nor a step up has a place in a tar.
+    let names = below.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(items::keys::packed_name(&name.to_string_lossy())),
+        _ => None,
+    });
+    names.collect::<Vec<_>>().join("/")
 }
 
 /// A line on the terminal that counts rows.
@@ -316,7 +345,9 @@ mod tests {
 
     #[test]
     fn keys_have_no_dots_and_are_never_shared() {
-        assert_eq!(key_of(Path::new("data/cats/a.b.jpg"), Path::new("data")), "cats_a_b");
+        assert_eq!(key_of(Path::new("data/cats/a.b.jpg"), Path::new("data")), "cats/a_b");
+        assert_eq!(key_of(Path::new("../big cats/./a.jpg"), Path::new("")), "big_cats/a");
+        assert_eq!(key_of(Path::new("/data/a.b/c.jpg"), Path::new("")), "data/a_b/c");
         assert_eq!(key_of(Path::new("/elsewhere/a.jpg"), Path::new("data")), "a");
         let mut keys = HashSet::new();
         let made: Vec<String> = ["a", "a", "a-2", "a"].iter().map(|key| unique(&mut keys, key)).collect();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tables::Dialect;
 
-use super::key_of;
+use super::{Unusable, key_of};
 
 /// A picture and its captions, not yet read.
 pub struct Row {
@@ -19,14 +19,16 @@ pub struct Row {
     pub image: PathBuf,
     /// Its WebDataset key, as it should be.
     pub key: String,
-    /// One line each.
-    pub captions: Vec<String>,
+    /// One line each; or why the row cannot be used.
+    pub captions: Result<Vec<String>, Unusable>,
 }
 
-/// Names of columns that the user gives.
+/// What the user says about a table: the names of columns, and whether quotes in it are characters like any other.
+#[derive(Default)]
 pub struct Columns<'a> {
     pub image: Option<&'a str>,
     pub caption: Option<&'a str>,
+    pub unquoted: bool,
 }
 
 /// Columns that tables keep such things in, the likeliest first.
@@ -34,6 +36,11 @@ const IMAGE: [&str; 9] =
     ["image", "filepath", "file_name", "filename", "path", "image_path", "file", "img", "image_id"];
 const CAPTION: [&str; 6] = ["caption", "captions", "text", "title", "sentence", "comment"];
 const PICTURES: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+/// Pictures that cannot be packed; a folder's are named, so that nobody misses them later.
+const OTHER_PICTURES: [&str; 13] =
+    ["gif", "bmp", "tif", "tiff", "heic", "heif", "avif", "jp2", "jxl", "jfif", "jpe", "ppm", "tga"];
+/// Captions of a picture in a folder are in a file of its name with one of these endings.
+const BESIDE: [&str; 3] = ["txt", "caption", "TXT"];
 
 /// Reads a source; `images` is the folder that its paths start from.
 ///
@@ -62,9 +69,10 @@ pub fn read(source: &Path, images: Option<&Path>, columns: &Columns<'_>) -> Resu
     }
 }
 
-/// One line, without empty space around it; nothing where nothing is left.
+/// One line, without empty space around it; nothing where nothing is left. Only line breaks are changed.
 fn one_line(caption: &str) -> Option<String> {
-    let line = caption.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines = caption.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    let line = lines.collect::<Vec<_>>().join(" ");
     (!line.is_empty()).then_some(line)
 }
 
@@ -100,7 +108,7 @@ fn coco(source: &Path, images: &Path) -> Result<Vec<Row>> {
     }
     let rows = coco.images.into_iter().map(|image| Row {
         at: format!("image {}", image.id),
-        captions: captions.remove(&image.id.to_string()).unwrap_or_default(),
+        captions: Ok(captions.remove(&image.id.to_string()).unwrap_or_default()),
         key: key_of(Path::new(&image.file_name), Path::new("")),
         image: images.join(&image.file_name),
     });
@@ -118,7 +126,7 @@ impl Merged {
     fn add(&mut self, line: usize, image: &str, captions: Vec<String>, images: &Path) {
         let image = image.trim();
         if let Some(index) = self.by_image.get(image) {
-            self.rows[*index].captions.extend(captions);
+            self.rows[*index].captions.iter_mut().for_each(|all| all.extend(captions.iter().cloned()));
             return;
         }
         self.by_image.insert(image.to_owned(), self.rows.len());
@@ -126,14 +134,22 @@ impl Merged {
             at: format!("line {line}"),
             image: images.join(image),
             key: key_of(Path::new(image), Path::new("")),
-            captions,
+            captions: Ok(captions),
         });
     }
 }
 
-fn table(source: &Path, images: &Path, columns: &Columns<'_>, dialect: Dialect) -> Result<Vec<Row>> {
+fn table(source: &Path, images: &Path, columns: &Columns<'_>, usual: Dialect) -> Result<Vec<Row>> {
     let bytes = std::fs::read(source).with_context(|| source.display().to_string())?;
-    let mut records = tables::records(&bytes, dialect).records.into_iter();
+    let found = tables::records(&bytes, Dialect::of(&bytes, Dialect { quoting: !columns.unquoted, ..usual }));
+    if let Some((line, fault)) = found.quote_fault() {
+        bail!(
+            "{}:{line}: {fault}; write a quote within a field twice, or add --unquoted if quotes in this table are \
+             characters like any other",
+            source.display()
+        );
+    }
+    let mut records = found.records.into_iter();
     let Some(header) = records.next() else { bail!("{} is empty", source.display()) };
     let names = header.fields().map_err(|_| not_utf8(source, 1))?;
     let known: Vec<&str> = names.iter().map(|name| name.trim()).collect();
@@ -142,14 +158,17 @@ fn table(source: &Path, images: &Path, columns: &Columns<'_>, dialect: Dialect) 
     let mut merged = Merged::default();
     for record in records {
         let line = record.line;
+        let wrong_width = |advice: &str| {
+            let (path, width) = (source.display(), record.width());
+            anyhow!("{path}:{line}: {width} columns, but the first line names {}{advice}", known.len())
+        };
+        if record.width() > known.len() {
+            // Part of a caption would be lost.
+            return Err(wrong_width("; a field that holds what separates fields stands in double quotes"));
+        }
         let field = |place: usize| match record.field(place) {
             Some(field) => field.map_err(|_| not_utf8(source, line)),
-            None => Err(anyhow!(
-                "{}:{line}: {} columns, but the first line names {}",
-                source.display(),
-                record.width(),
-                known.len()
-            )),
+            None => Err(wrong_width("")),
         };
         let captions = one_line(field(caption)?).into_iter().collect();
         merged.add(line, field(image)?, captions, images);
@@ -171,10 +190,13 @@ fn lines(source: &Path, images: &Path, columns: &Columns<'_>) -> Result<Vec<Row>
         let image = known[column(source, &known, columns.image, &IMAGE, "image")?];
         let caption = known[column(source, &known, columns.caption, &CAPTION, "caption")?];
         let Some(path) = object[image].as_str() else { return Err(wrong(&format!("`{image}` is no text"))) };
+        let neither = || wrong(&format!("`{caption}` is neither a text nor a list of texts"));
         let captions: Vec<&str> = match &object[caption] {
             Value::String(text) => vec![text],
-            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-            _ => return Err(wrong(&format!("`{caption}` is neither a text nor a list of texts"))),
+            Value::Array(list) => list.iter().map(|text| text.as_str().ok_or_else(neither)).collect::<Result<_>>()?,
+            // A missing value, as pandas writes it.
+            Value::Null => Vec::new(),
+            _ => return Err(neither()),
         };
         merged.add(number, path, captions.into_iter().filter_map(one_line).collect(), images);
     }
@@ -195,30 +217,59 @@ fn column(source: &Path, names: &[&str], wanted: Option<&str>, usual: &[&str], w
 }
 
 fn folder(root: &Path) -> Result<Vec<Row>> {
-    let mut pictures = Vec::new();
-    walk(root, &mut pictures)?;
+    let mut found = Vec::new();
+    walk(root, &mut found)?;
     // By path, so that the order does not depend on the file system.
-    pictures.sort();
-    let rows = pictures.into_iter().map(|image| {
-        let beside = ["txt", "caption"].iter().find_map(|e| std::fs::read(image.with_extension(e)).ok());
-        let text = beside.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-        let captions = text.lines().filter_map(one_line).collect();
-        Row { at: "file".into(), key: key_of(&image, root), image, captions }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    let rows = found.into_iter().map(|Found { path, unusable }| Row {
+        at: "file".into(),
+        key: key_of(&path, root),
+        captions: unusable.map_or_else(|| beside(&path), Err),
+        image: path,
     });
     Ok(rows.collect())
 }
 
-fn walk(folder: &Path, pictures: &mut Vec<PathBuf>) -> Result<()> {
+/// The captions in the file beside a picture; none if there is no such file.
+fn beside(image: &Path) -> Result<Vec<String>, Unusable> {
+    for path in BESIDE.map(|extension| image.with_extension(extension)) {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Unusable::UnreadableCaptions(path, error)),
+        };
+        let text = std::str::from_utf8(&bytes).map_err(|e| Unusable::NotUtf8(path, e.valid_up_to()))?;
+        return Ok(text.trim_start_matches('\u{feff}').split(['\n', '\r']).filter_map(one_line).collect());
+    }
+    Ok(Vec::new())
+}
+
+/// What a folder holds that looks like a picture, or like more of them.
+struct Found {
+    path: PathBuf,
+    /// Why it cannot be packed, as far as its name shows.
+    unusable: Option<Unusable>,
+}
+
+fn walk(folder: &Path, found: &mut Vec<Found>) -> Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))? {
         let entry = entry.with_context(|| folder.display().to_string())?;
         let path = entry.path();
-        let is_picture =
-            path.extension().and_then(|e| e.to_str()).is_some_and(|e| PICTURES.contains(&e.to_lowercase().as_str()));
-        // Not through links: a loop would never end.
         if entry.file_type().with_context(|| path.display().to_string())?.is_dir() {
-            walk(&path, pictures)?;
-        } else if is_picture {
-            pictures.push(path);
+            // What macOS keeps beside pictures is none of them, and readers of shards skip it.
+            if entry.file_name() != "__MACOSX" {
+                walk(&path, found)?;
+            }
+        } else if path.is_dir() {
+            // Not through links: a loop would never end.
+            found.push(Found { path, unusable: Some(Unusable::LinkedFolder) });
+        } else {
+            let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_lowercase();
+            if PICTURES.contains(&extension.as_str()) {
+                found.push(Found { path, unusable: None });
+            } else if OTHER_PICTURES.contains(&extension.as_str()) {
+                found.push(Found { path, unusable: Some(Unusable::Ending(extension)) });
+            }
         }
     }
     Ok(())
@@ -233,18 +284,70 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join(name);
         std::fs::write(&source, text).unwrap();
-        read(&source, None, &Columns { image: None, caption: None })
+        read(&source, None, &Columns::default())
+    }
+
+    fn captions(row: &Row) -> &[String] {
+        row.captions.as_deref().unwrap()
     }
 
     #[test]
     fn rows_of_one_picture_are_merged_and_know_their_line() {
         let text = "\u{feff}image,caption,note\na.jpg,\"two\nlines, \"\"quoted\"\"\",\n\nb.jpg,one,x\na.jpg, more ,\n";
         let rows = read_text("t.csv", text.as_bytes()).unwrap();
-        let read: Vec<_> = rows.iter().map(|row| (row.at.as_str(), row.key.as_str(), row.captions.clone())).collect();
+        let read: Vec<_> = rows.iter().map(|row| (row.at.as_str(), row.key.as_str(), captions(row).to_vec())).collect();
         let own = |captions: &[&str]| captions.iter().map(|caption| (*caption).to_owned()).collect::<Vec<_>>();
         assert_eq!(read, [("line 2", "a", own(&["two lines, \"quoted\"", "more"])), ("line 5", "b", own(&["one"]))]);
-        let rows = read_text("t.tsv", b"image\tcaption\na.jpg\t\"b\n").unwrap();
-        assert_eq!(rows[0].captions, ["\"b"]);
+    }
+
+    #[test]
+    fn quotes_and_tabs_of_a_table_are_those_of_pandas() {
+        let text = "path\ttitle\na.jpg\t\"the \"\"red\"\" ball\"\nb.jpg\t\"a dog \"\"Rex\"\"\twith  a tab\"\n";
+        // Tabs in a .csv are open_clip's default, commas in a .tsv a mistake that costs nothing.
+        for (name, text) in [("t.tsv", text.to_owned()), ("t.csv", text.to_owned())] {
+            let rows = read_text(name, text.as_bytes()).unwrap();
+            assert_eq!(captions(&rows[0]), ["the \"red\" ball"], "{name}");
+            assert_eq!(captions(&rows[1]), ["a dog \"Rex\"\twith  a tab"], "{name}");
+        }
+        assert_eq!(captions(&read_text("t.tsv", b"path,title\na.jpg,one\n").unwrap()[0]), ["one"]);
+        let open = b"path\ttitle\na.jpg\t\"b\nb.jpg\tc\n";
+        let said = read_text("t.tsv", open).map(drop).unwrap_err().to_string();
+        assert!(said.contains("t.tsv:2: a quote") && said.contains("--unquoted"), "{said}");
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("t.tsv");
+        std::fs::write(&source, open).unwrap();
+        let rows = read(&source, None, &Columns { unquoted: true, ..Columns::default() }).unwrap();
+        assert_eq!((captions(&rows[0]), captions(&rows[1])), (&["\"b".to_owned()][..], &["c".to_owned()][..]));
+    }
+
+    #[test]
+    fn a_folder_names_what_it_cannot_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        for name in ["a.jpg", "b.jpg", "c.gif", "d.JPG", "e.png"] {
+            put(name, b"x");
+        }
+        put("a.txt", b"a caf\xe9\n");
+        put("b.txt", "\u{feff}a café\r\n\r\n two".as_bytes());
+        put("c.txt", b"moving");
+        put("d.TXT", b"loud");
+        put("notes.txt", b"of no picture");
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        put("sub/f.jpg", b"x");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path().join("sub"), folder.path().join("zlink")).unwrap();
+        let rows = read(folder.path(), None, &Columns::default()).unwrap();
+        let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
+        assert_eq!(keys[..6], ["a", "b", "c", "d", "e", "sub/f"]);
+        let fault = |index: usize| rows[index].captions.as_ref().unwrap_err().to_string();
+        assert!(fault(0).contains("a.txt is not UTF-8 (byte 6 is the first that is not)"), "{}", fault(0));
+        assert_eq!(captions(&rows[1]), ["a café", "two"]);
+        assert!(fault(2).contains(".gif"), "{}", fault(2));
+        assert_eq!(captions(&rows[3]), ["loud"]);
+        assert!(captions(&rows[4]).is_empty());
+        if cfg!(unix) {
+            assert!(fault(6).contains("a link to a folder"), "{}", fault(6));
+        }
     }
 
     #[test]
@@ -252,6 +355,7 @@ mod tests {
         let said = |text: &[u8]| read_text("t.csv", text).map(drop).unwrap_err().to_string();
         assert!(said(b"").contains("t.csv is empty"));
         assert!(said(b"image,caption\na.jpg,x\nb.jpg\n").contains("t.csv:3: 1 columns, but the first line names 2"));
+        assert!(said(b"image,caption\na.jpg,x,y\n").contains("t.csv:2: 3 columns, but the first line names 2"));
         assert!(said(b"image,caption\na.jpg,\xff\n").contains("t.csv:2: this is not UTF-8"));
         assert!(said(b"image,words\na.jpg,x\n").contains("which column is the caption"));
         // What is in other columns does not matter.

@@ -97,19 +97,21 @@ impl Arguments {
         Ok(Some(Arc::new(tracer)))
     }
 
-    /// `run.dir/run.name`. Without a name, the folder is named by time and presets.
+    /// `run.dir/run.name`. Without a name, the folder is named by time and presets, and made here, so that runs that
+    /// begin in the same second get folders of their own.
     fn folder(&self, plan: &Plan) -> PathBuf {
         let run = plan.run();
         let presets = match self.config.preset.is_empty() {
             true => preset_name(&run.preset),
             false => self.config.preset.iter().map(|preset| preset_name(preset)).collect::<Vec<_>>().join("-"),
         };
+        let now = || chrono::Utc::now().format("%Y-%m-%dT%H-%M-%S");
         let name = match (run.name.as_str(), presets.as_str()) {
-            ("", "") => chrono::Utc::now().format("%Y-%m-%dT%H-%M-%S").to_string(),
-            ("", presets) => format!("{}-{presets}", chrono::Utc::now().format("%Y-%m-%dT%H-%M-%S")),
-            (name, _) => name.to_owned(),
+            ("", "") => now().to_string(),
+            ("", presets) => format!("{}-{presets}", now()),
+            (name, _) => return run.dir.join(name),
         };
-        Path::new(&run.dir).join(name)
+        if self.resume { run.dir.join(name) } else { fresh(&run.dir, &name) }
     }
 
     /// The comment above the resolved config in the run folder.
@@ -180,6 +182,20 @@ impl Arguments {
     }
 }
 
+/// Makes a folder of this name in `dir`, with a number behind it if there is one.
+fn fresh(dir: &Path, name: &str) -> PathBuf {
+    let folder = dir.join(name);
+    // What cannot be made is reported where the folder is opened.
+    if std::fs::create_dir_all(dir).is_err() {
+        return folder;
+    }
+    let others = (2..).map(|number| dir.join(format!("{name}-{number}")));
+    let taken = |folder: &PathBuf| {
+        std::fs::create_dir(folder).is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists)
+    };
+    std::iter::once(folder.clone()).chain(others).find(|folder| !taken(folder)).unwrap_or(folder)
+}
+
 /// The name of a preset, which may be given as a file.
 fn preset_name(preset: &str) -> String {
     let path = Path::new(preset);
@@ -194,4 +210,19 @@ fn end_trace(tracer: Arc<Tracer>) -> anyhow::Result<()> {
         tracing::warn!("{} is full: the last {dropped} events are missing", path.display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn runs_of_one_second_have_folders_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = dir.path().join("runs");
+        let made: Vec<PathBuf> = (0..3).map(|_| fresh(&runs, "now")).collect();
+        assert_eq!(made, ["now", "now-2", "now-3"].map(|name| runs.join(name)));
+        assert!(made.iter().all(|folder| folder.is_dir()));
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use items::contract::EVERY_STEP;
 use items::{Batch, BatchItem, Encoded, Feature, Flow, Sample, Work};
-use pipeline_engine::{Build, Built, Fact, Inlet, Outlet, Pass, Stage, StageError, StageKind, choice, options};
+use pipeline_engine::{Build, Built, Fact, Inlet, Ledger, Outlet, Pass, Stage, StageError, StageKind, choice, options};
 use rand::RngExt;
 
 choice! {
@@ -58,14 +58,49 @@ struct Batcher {
 
 /// The epoch gave less than one batch.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the epoch has {samples} usable samples, fewer than batch.size = {size}, so that there is no step to train. \
-     Lower batch.size, set batch.partial = \"keep\", or read more shards (skipped so far: {skipped})"
-)]
-struct NoBatch {
-    samples: usize,
-    size: usize,
-    skipped: u64,
+enum NoBatch {
+    #[error("the epoch has no usable sample, so that there is no step to train; {0}")]
+    Nothing(Skipped),
+    #[error(
+        "the epoch has {samples} usable samples, fewer than batch.size = {size}, so that there is no step to train. \
+         Lower batch.size, set batch.partial = \"keep\", or read more shards ({skipped})"
+    )]
+    TooFew { samples: usize, size: usize, skipped: Skipped },
+}
+
+/// What was skipped so far, by the commonest reasons.
+#[derive(Debug)]
+struct Skipped {
+    count: u64,
+    /// Stage, reason, count.
+    reasons: Vec<(String, String, u64)>,
+}
+
+impl Skipped {
+    /// Reasons that are named.
+    const NAMED: usize = 3;
+
+    fn of(ledger: &Ledger) -> Self {
+        let mut reasons = ledger.by_reason();
+        reasons.extend(
+            ledger.lost_shards().into_iter().map(|skip| (skip.stage, format!("{}: {}", skip.shard, skip.reason), 1)),
+        );
+        reasons.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
+        Self { count: ledger.count(), reasons }
+    }
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "skipped so far: {}", self.count)?;
+        for (place, (stage, reason, count)) in self.reasons.iter().take(Self::NAMED).enumerate() {
+            write!(f, "{} {count} by `{stage}`: {reason}", if place == 0 { "," } else { ";" })?;
+        }
+        if self.reasons.len() > Self::NAMED {
+            write!(f, "; and for {} more reasons, see skipped.jsonl", self.reasons.len() - Self::NAMED)?;
+        }
+        Ok(())
+    }
 }
 
 impl Stage<Flow<Encoded>, Batch> for Batcher {
@@ -88,7 +123,12 @@ impl Stage<Flow<Encoded>, Batch> for Batcher {
             }
         }
         if step == 0 && (waiting.is_empty() || self.options.partial == Partial::Drop) {
-            return Err(NoBatch { samples: waiting.len(), size, skipped: pass.ledger.count() }.into());
+            let skipped = Skipped::of(pass.ledger);
+            return Err(match waiting.len() {
+                0 => NoBatch::Nothing(skipped),
+                samples => NoBatch::TooFew { samples, size, skipped },
+            }
+            .into());
         }
         match self.options.partial {
             Partial::Keep if !waiting.is_empty() => self.send(pass, &mut step, &mut waiting, &mut output)?,

@@ -27,6 +27,8 @@ pub enum Count {
     NoFull,
     /// Images whose captions name no thing that twins could be about.
     NothingPresent,
+    /// Captions so long that their denial was put in front.
+    DeniedInFront,
     /// Nouns turned down: not a thing that a photo can show and that can be missing from it.
     NotConcrete,
     /// Nouns turned down: the caption says the word.
@@ -47,7 +49,7 @@ pub enum Count {
 
 impl Count {
     /// All of them, in the order of the definition.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Images,
         Self::FromNearest,
         Self::FromLater,
@@ -57,6 +59,7 @@ impl Count {
         Self::FullReplaced,
         Self::NoFull,
         Self::NothingPresent,
+        Self::DeniedInFront,
         Self::NotConcrete,
         Self::SameLemma,
         Self::Synonym,
@@ -74,7 +77,7 @@ pub struct Counts([u64; Count::ALL.len()]);
 
 impl Counts {
     /// What `stages.json` reports, with the names there.
-    pub fn reported(&self) -> [(&'static str, u64); 8] {
+    pub fn reported(&self) -> [(&'static str, u64); 9] {
         [
             (metric::OBJECT_FROM_NEAREST_NEIGHBOUR, self[Count::FromNearest]),
             (metric::OBJECT_FROM_LATER_NEIGHBOUR, self[Count::FromLater]),
@@ -83,6 +86,7 @@ impl Counts {
             (metric::FULL_ABOVE_BOUND, self[Count::FullAboveBound]),
             (metric::FULL_REPLACED, self[Count::FullReplaced]),
             (metric::NOTHING_PRESENT, self[Count::NothingPresent]),
+            (metric::DENIED_IN_FRONT, self[Count::DeniedInFront]),
             (metric::NOUNS_THAT_LOOK_PRESENT, self[Count::LooksPresent]),
         ]
     }
@@ -110,9 +114,54 @@ impl fmt::Debug for Counts {
     }
 }
 
+/// How many of the captions that were drawn name an object: without one, there is nothing that a text could deny.
+#[derive(Debug, Default)]
+pub struct Naming {
+    captions: u64,
+    /// Those that name none.
+    without: u64,
+    /// The first of them.
+    example: Option<String>,
+}
+
+impl Naming {
+    /// Counts a caption.
+    pub fn add(&mut self, caption: &str, names_an_object: bool) {
+        self.captions += 1;
+        if !names_an_object {
+            self.without += 1;
+            self.example.get_or_insert_with(|| caption.to_owned());
+        }
+    }
+
+    /// What to say where most captions name no object.
+    pub fn warning(&self) -> Option<String> {
+        let example = self.example.as_ref().filter(|_| 2 * self.without > self.captions)?;
+        Some(format!(
+            "{} of the {} captions of this epoch name no object, such as `{example}`: their texts deny nothing, and there \
+             is little to learn from them. Objects are found by English nouns; translate captions of another language, \
+             or look at stage.shards.captions if these are no captions",
+            self.without, self.captions
+        ))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn only_when_most_captions_name_nothing_there_is_a_warning() {
+        let mut naming = Naming::default();
+        assert_eq!(naming.warning(), None);
+        naming.add("A dog", true);
+        naming.add("一只狗", false);
+        assert_eq!(naming.warning(), None);
+        naming.add("一只猫", false);
+        let said = naming.warning().unwrap();
+        assert!(said.starts_with("2 of the 3 captions") && said.contains("`一只狗`"), "{said}");
+    }
 
     #[test]
     fn every_count_has_a_place_of_its_own() {
@@ -137,7 +186,8 @@ mod tests {
             ("full_above_bound", 15),
             ("full_replaced", 16),
             ("nothing_present", 18),
-            ("nouns_that_look_present", 26),
+            ("denied_in_front", 19),
+            ("nouns_that_look_present", 27),
         ];
         assert_eq!(counts.reported(), expected);
     }

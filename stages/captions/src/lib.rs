@@ -9,8 +9,8 @@
 //! - [`templates`] turn a caption and a thing into a sentence.
 //! - [`guard`]: what a noun must pass before a text may say that the image does not show it. One file
 //!   per guard; [`start`] is the model that the visual guard asks.
-//! - [`reading`] is what is known of a batch, and [`object`] finds a thing that an image does not
-//!   show. [`counts`] are the counts of both.
+//! - [`reading`] is what is known of a batch, [`object`] finds a thing that an image does not show, and
+//!   [`present`] one that it shows. [`counts`] are their counts.
 //! - [`writer`]: which texts are written. One file per writer.
 //! - [`stage`] is the stage itself.
 
@@ -23,6 +23,7 @@ mod fixed;
 pub mod guard;
 pub mod implied;
 pub mod object;
+pub mod present;
 pub mod reading;
 pub mod stage;
 pub mod start;

@@ -51,6 +51,30 @@ impl Reading<'_> {
                 return Some(Object { noun, item: j, origin: Origin::Neighbour(rank) });
             }
         }
+        self.object_beyond(&near, i, known, rng, counts)
+    }
+
+    /// As [`object`](Self::object), of any other caption of the batch: a thing that is seldom near what
+    /// the image shows.
+    pub fn object_anywhere<R: Rng>(
+        &self,
+        i: usize,
+        known: &[Arc<Analysis>],
+        rng: &mut R,
+        counts: &mut Counts,
+    ) -> Option<Object> {
+        self.object_beyond(&[], i, known, rng, counts)
+    }
+
+    /// A negation object of item `i` from the other captions of the batch, without those of `near`.
+    fn object_beyond<R: Rng>(
+        &self,
+        near: &[usize],
+        i: usize,
+        known: &[Arc<Analysis>],
+        rng: &mut R,
+        counts: &mut Counts,
+    ) -> Option<Object> {
         for j in self.others(i, rng).filter(|j| !near.contains(j)) {
             if let Some(noun) = self.object_of(j, i, known, rng, counts) {
                 counts[Count::FromBatch] += 1;

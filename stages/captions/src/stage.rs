@@ -1,24 +1,22 @@
 //! `kind = "captions"`.
 
-use std::sync::Arc;
-
 use items::contract::{self, EVERY_STEP};
 use items::{Captioned, Paired, Role, StartEncoder, metric};
 use pipeline_engine::rng::Draw;
 use pipeline_engine::{
-    Build, Built, Chosen, Fact, Inlet, Look, Need, Outlet, Pass, RunDir, Several, Stage, StageError, StageKind, choice,
-    options,
+    Build, Built, Fact, Inlet, Look, Need, Outlet, Pass, RunDir, Several, Stage, StageError, StageKind, choice, options,
 };
 
 use crate::cache::Analyser;
-use crate::counts::Counts;
+use crate::counts::{Counts, Naming};
 use crate::examples;
 use crate::fixed::Fixed;
 use crate::guard::{Guard, Guards, USUAL};
 use crate::reading::Reader;
 use crate::start::StartTower;
+use crate::tagger::Noun;
 use crate::wordnet::WordNet;
-use crate::writer::{OpenWriter, Writer};
+use crate::writer::{Writer, Writers, given_twice};
 
 choice! {
     /// Whether texts change from epoch to epoch.
@@ -33,8 +31,8 @@ choice! {
 options! {
     /// Options of the stage `captions`.
     pub struct CaptionsOptions {
-        /// Which texts are written.
-        writer: Chosen<dyn Writer> = Chosen::of("tng");
+        /// Which texts are written beside the caption; one writer or a list.
+        writer: Several<dyn Writer> = Several::of(&["tng"]);
         /// What a noun must pass before a text may say that the image does not show it.
         guards: Several<dyn Guard> = Several::of(USUAL);
         /// New texts in every epoch (dynamic), or the first ones again (fixed).
@@ -79,19 +77,17 @@ impl StageKind for Captions {
     type Options = CaptionsOptions;
 
     fn build(options: CaptionsOptions, build: &mut Build<'_>) -> Result<Built<Paired, Captioned>, StageError> {
-        let writer = options.writer.open(build)?;
-        let roles: Arc<[Role]> = options.writer.roles().into();
+        let writers = Writers::open(&options.writer, build)?;
         let wordnet = WordNet::embedded().map_err(|e| StageError::msg(e.to_string()))?;
         let guards = guards(&options);
         let asks_start = guards.ask_start_tower();
         let fixed = match options.mode {
             Mode::Dynamic => None,
-            Mode::Fixed => Some(Fixed::open(options.keep, build.dir, build.resume.is_some(), roles.len())?),
+            Mode::Fixed => Some(Fixed::open(options.keep, build.dir, build.resume.is_some(), writers.roles().len())?),
         };
         Ok(Built::Stage(Box::new(Running {
-            name: options.writer.name(),
-            writer,
-            roles,
+            writers,
+            naming: uses_guards(&options).then(Naming::default),
             reader: Reader::new(Analyser::new(wordnet, REMEMBERED), guards),
             asks_start,
             start: None,
@@ -101,11 +97,12 @@ impl StageKind for Captions {
     }
 
     fn gives(options: &CaptionsOptions) -> Vec<Fact> {
-        options.writer.roles().into_iter().map(contract::role).collect()
+        let own = options.writer.iter().flat_map(|writer| writer.roles());
+        [Role::Original].into_iter().chain(own).map(contract::role).collect()
     }
 
     fn needs(options: &CaptionsOptions) -> Vec<Need> {
-        let guards = options.guards.iter().filter(|_| options.writer.uses_guards());
+        let guards = options.guards.iter().filter(|_| uses_guards(options));
         let mut needs: Vec<Need> = guards
             .map(|guard| (guard.name(), guard.needs()))
             .filter(|(_, facts)| !facts.is_empty())
@@ -129,21 +126,28 @@ impl StageKind for Captions {
     }
 
     fn verify(options: &CaptionsOptions, look: &mut Look<'_>) {
-        options.writer.verify(look);
+        options.writer.iter().for_each(|writer| writer.verify(look));
+        for (role, one, other) in given_twice(&options.writer) {
+            let fault = format!("the writers `{one}` and `{other}` both give the text `{role}`");
+            look.fault("writer", fault, "list one of them");
+        }
     }
 }
 
-/// The guards that are asked: none for a writer that does not use them.
+/// Whether a writer asks guards.
+fn uses_guards(options: &CaptionsOptions) -> bool {
+    options.writer.iter().any(|writer| writer.uses_guards())
+}
+
+/// The guards that are asked: none for writers that do not use them.
 fn guards(options: &CaptionsOptions) -> Guards {
-    if options.writer.uses_guards() { Guards::from(&options.guards) } else { Guards::default() }
+    if uses_guards(options) { Guards::from(&options.guards) } else { Guards::default() }
 }
 
 struct Running {
-    /// The name of the writer.
-    name: &'static str,
-    writer: Box<dyn OpenWriter>,
-    /// R roles.
-    roles: Arc<[Role]>,
+    writers: Writers,
+    /// What the captions of the first epoch name, for a writer that looks for objects.
+    naming: Option<Naming>,
     reader: Reader,
     asks_start: bool,
     /// From the first epoch on, if a guard asks it.
@@ -172,17 +176,15 @@ impl Running {
     fn texts(&mut self, paired: &Paired, draw: &Draw, counts: &mut Counts) -> Result<Vec<String>, StageError> {
         let items = &paired.batch.items;
         let reading = self.reader.read(paired, self.start.as_ref())?;
-        let draw = |i: usize| draw.clone().text(&items[i].shard).text(&items[i].key);
-        let mut texts = self.writer.write(&reading, &draw, counts)?;
-        let (images, roles, name) = (items.len(), self.roles.len(), self.name);
-        if texts.len() != images * roles {
-            let count = texts.len();
-            return Err(StageError::msg(format!(
-                "the writer `{name}` gave {count} texts for {images} images, but says that it gives {roles} per image"
-            )));
+        if let Some(naming) = &mut self.naming {
+            for i in 0..items.len() {
+                naming.add(reading.caption(i), reading.drawn(i).nouns.iter().any(Noun::is_thing));
+            }
         }
+        let draw = |i: usize| draw.clone().text(&items[i].shard).text(&items[i].key);
+        let mut texts = self.writers.write(&reading, &draw, counts)?;
         if let Some(fixed) = &mut self.fixed {
-            for (item, row) in items.iter().zip(texts.chunks_mut(roles)) {
+            for (item, row) in items.iter().zip(texts.chunks_mut(self.writers.roles().len())) {
                 let first = fixed.first(&item.shard, &item.key, row.to_vec())?;
                 row.clone_from_slice(&first);
             }
@@ -212,12 +214,15 @@ impl Stage<Paired, Captioned> for Running {
             }
             pass.meter.note(metric::TEXTS, texts.len() as u64);
             if let Some(dir) = self.dir.as_ref().filter(|_| paired.batch.step == pass.skip_steps) {
-                examples::write(dir, &paired, &self.roles, &texts)?;
+                examples::write(dir, &paired, self.writers.roles(), &texts)?;
             }
-            output.send(Captioned { batch: paired.batch, roles: self.roles.clone(), texts })?;
+            output.send(Captioned { batch: paired.batch, roles: self.writers.roles().clone(), texts })?;
         }
         if let Some(fixed) = &mut self.fixed {
             fixed.save(pass.epoch)?;
+        }
+        if let Some(warning) = self.naming.take().and_then(|naming| naming.warning()) {
+            tracing::warn!("captions: {warning}");
         }
         for (name, count) in counts.reported() {
             pass.meter.note(name, count);

@@ -234,7 +234,7 @@ fn fixed_texts_repeat_also_when_the_batch_changes_and_after_a_resume() {
     let [resumed, _] = run("fixed resumed", "mode = \"fixed\"", dir.path(), true).unwrap();
     assert_eq!(one.texts, resumed.texts);
     let wrong = run("fixed other", "mode = \"fixed\"\nwriter = \"twins\"", dir.path(), true).unwrap_err();
-    assert!(wrong.contains("stage.captions.twins.pairs was not there, is 2"), "{wrong}");
+    assert!(wrong.contains("stage.captions.writer was \"tng\", is \"twins\"") && !wrong.contains("pairs"), "{wrong}");
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn old_and_misplaced_keys_are_refused_with_the_line_to_write() {
     assert!(found.len() == 9 && found.iter().all(|fault| fault.contains("has another place now")), "{found:?}");
 
     let found = faults("guards = [\"distence\"]\n[stage.distance]\nleast = 3", "", "");
-    assert!(found.iter().any(|fault| fault.contains("a list of \"captions\", \"implied\", \"people\"")), "{found:?}");
+    assert!(found.iter().any(|fault| fault.contains("one of \"captions\", \"implied\", \"people\"")), "{found:?}");
     let found = faults("[stage.distance]\nminn = 3", "", "");
     assert!(
         found[0].contains("guard `distance` has no option `minn`") && found[0].contains("did you mean `min`?"),

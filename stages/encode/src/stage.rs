@@ -157,7 +157,7 @@ impl Stage<Flow<Pixels>, Flow<Encoded>> for EncodeStage {
 fn log_skip(flow: &Flow<Encoded>, pass: &Pass<'_>) -> Result<(), StageError> {
     let skip = match flow {
         Flow::Sample(sample) => sample.skip(),
-        Flow::ShardEnd { shard, fault, .. } => fault.as_ref().map(|fault| fault.skip(shard)),
+        Flow::ShardEnd { shard, samples, fault } => fault.as_ref().map(|fault| fault.skip(shard, *samples)),
     };
     Ok(skip.map_or(Ok(()), |skip| pass.ledger.skip(skip))?)
 }

@@ -21,7 +21,7 @@ mod urls;
 pub use members::Fault;
 pub use open::Opener;
 pub use options::{ShardsOptions, Split};
-pub use samples::{CaptionSource, Content, RawSample, Reason, Rules, Samples};
+pub use samples::{CaptionSource, Content, Endings, RawSample, Reason, Rules, Samples, key_and_extension};
 pub use split::{Rank, SplitError};
 pub use stage::Shards;
 pub use types::{ByteStream, Location, OpenError, Source};

@@ -11,6 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 const BLOCK: u64 = 512;
 
+/// Zeros after the end marker that are searched for other bytes. Programs fill up to the next multiple of their record
+/// size, mostly 10 KiB.
+const MAX_FILLING: u64 = 64 << 20;
+
 /// The longest extended header (long name, pax record) that is read.
 const MAX_EXTENDED: u64 = 1 << 20;
 
@@ -55,6 +59,17 @@ pub enum Fault {
         at: u64,
         /// What is wrong with it.
         what: String,
+    },
+    /// Bytes follow its end marker, as in two tars that `cat` put together.
+    #[error(
+        "its end marker is at byte {end}, but bytes follow from {at} on, which are not read; if tars were put together \
+         with `cat`, join them with `tar --concatenate`, or give them one by one"
+    )]
+    Behind {
+        /// Offset of the end marker.
+        end: u64,
+        /// Offset of the block that is not empty.
+        at: u64,
     },
     /// Reading failed.
     #[error("cannot be read after {at} bytes: {error}")]
@@ -104,7 +119,7 @@ impl<R: AsyncRead + Unpin> Members<R> {
                 return Err(Fault::Cut { at: self.at });
             }
             if header.as_bytes().iter().all(|&byte| byte == 0) {
-                return Ok(None);
+                return self.behind(at).await.map(|()| None);
             }
             if !checksum_holds(&header) {
                 return Err(match at {
@@ -168,6 +183,23 @@ impl<R: AsyncRead + Unpin> Members<R> {
         let got = self.fill(&mut bytes).await?;
         self.body -= got as u64;
         if self.body > 0 { Err(Fault::Cut { at: self.at }) } else { Ok(bytes) }
+    }
+
+    /// Searches for bytes that follow the end marker at `end`.
+    async fn behind(&mut self, end: u64) -> Result<(), Fault> {
+        let mut block = [0; 16 * BLOCK as usize];
+        while self.at - end < MAX_FILLING {
+            let at = self.at;
+            // The tar is whole: a stream that fails now takes nothing away.
+            let Ok(got) = self.fill(&mut block).await else { return Ok(()) };
+            if let Some(place) = block[..got].iter().position(|&byte| byte != 0) {
+                return Err(Fault::Behind { end, at: at + place as u64 });
+            }
+            if got < block.len() {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Reads until `into` is full or the stream ends; returns how many bytes were read.

@@ -7,8 +7,10 @@ use crate::samples::CaptionSource;
 choice! {
     /// Which part of the shards a process reads.
     pub enum Split {
-        /// Its share, if a launcher (torchrun, Slurm, Open MPI) started several processes.
+        /// Every shard; if a launcher (torchrun, Slurm, MPI) started several processes, that is an error.
         Auto = "auto",
+        /// Its share, if a launcher started several processes; each trains a model of its own.
+        Ranks = "ranks",
         /// Every shard.
         None = "none",
     }
@@ -36,7 +38,9 @@ options! {
         max_member: u64 = 64 << 20, 1..=1u64 << 32;
         /// Bytes of the longest caption; a sample with a longer one is skipped.
         max_caption: usize = 4096, 1..=1 << 20;
-        /// Split the shards among the processes of a launcher ("auto"), or read all of them in each ("none").
+        /// What a process reads that a launcher (torchrun, Slurm, MPI) started as one of several: nothing, which is an
+        /// error, since they do not exchange what they learn ("auto"), its share of the shards ("ranks"), or all of
+        /// them ("none").
         split: Split = Split::Auto;
     }
 }

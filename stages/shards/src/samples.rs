@@ -85,10 +85,10 @@ pub struct Content {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)] // each variant is its message
 pub enum Reason {
-    #[error("no picture (looked for {0})")]
-    NoImage(String),
-    #[error("no .{0} with captions")]
-    NoCaptionMember(&'static str),
+    #[error("no picture (looked for {wanted}; {members})")]
+    NoImage { wanted: String, members: Endings },
+    #[error("no .{wanted} with captions ({members})")]
+    NoCaptionMember { wanted: &'static str, members: Endings },
     #[error("`{0}` is a link; pack with --dereference --hard-dereference")]
     Link(String),
     #[error("`{path}` has {size} bytes, more than {limit}")]
@@ -115,6 +115,36 @@ pub enum Reason {
     NoField(String),
 }
 
+/// What the members of a sample are called after the first dot of their file names, lowercase.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Endings(Vec<String>);
+
+impl Endings {
+    /// Endings that are named; a sample may have thousands.
+    const NAMED: usize = 4;
+
+    fn add(&mut self, ending: &str) {
+        // One more shows that there are more.
+        if self.0.len() <= Self::NAMED && !self.0.iter().any(|known| known == ending) {
+            self.0.push(ending.to_owned());
+        }
+    }
+}
+
+impl std::fmt::Display for Endings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let named: Vec<String> = self.0.iter().take(Self::NAMED).map(|ending| format!(".{ending}")).collect();
+        let more = if self.0.len() > Self::NAMED { ", …" } else { "" };
+        write!(f, "its members are {}{more}", named.join(", "))?;
+        if self.0.iter().any(|ending| ending.contains('.')) {
+            f.write_str(
+                "; a key ends at the first dot of the file name: pack the files without other dots in their names",
+            )?;
+        }
+        Ok(())
+    }
+}
+
 /// The samples of one shard, in its order.
 #[derive(Debug)]
 pub struct Samples<R> {
@@ -138,6 +168,8 @@ struct Open {
     captions: Option<Result<Vec<String>, Reason>>,
     /// Extensions of pictures and captions that were seen.
     seen: Vec<String>,
+    /// Those of all members.
+    members: Endings,
     repeated: Option<String>,
 }
 
@@ -199,6 +231,7 @@ impl<R: AsyncRead + Unpin> Samples<R> {
         let Some(open) = &mut self.open else { return Ok(()) };
         let rank = self.rules.images.iter().position(|image| *image == extension);
         let is_text = self.rules.captions != CaptionSource::Unread && extension == self.rules.captions.extension();
+        open.members.add(&extension);
         if open.duplicate || (rank.is_none() && !is_text) {
             return Ok(());
         }
@@ -232,18 +265,24 @@ impl<R: AsyncRead + Unpin> Samples<R> {
 
     fn content(&self, open: Open) -> Result<Content, Reason> {
         // A cut shard may have had what is missing here.
-        let missing = |reason| if self.fault.is_some() { Reason::Cut } else { reason };
+        let is_cut = self.fault.as_ref().is_some_and(|fault| !matches!(fault, Fault::Behind { .. }));
+        let missing = |reason| if is_cut { Reason::Cut } else { reason };
         if open.duplicate {
             return Err(Reason::Duplicate);
         }
         if let Some(extension) = open.repeated {
             return Err(Reason::Repeated(extension));
         }
-        let (_, extension, image) = open.image.ok_or_else(|| missing(Reason::NoImage(self.rules.images.join(", "))))?;
+        let members = open.members;
+        let Some((_, extension, image)) = open.image else {
+            return Err(missing(Reason::NoImage { wanted: self.rules.images.join(", "), members }));
+        };
         let captions = match (open.captions, &self.rules.captions) {
             (_, CaptionSource::Unread) => Ok(Vec::new()),
             (Some(captions), _) => captions,
-            (None, source) => return Err(missing(Reason::NoCaptionMember(source.extension()))),
+            (None, source) => {
+                return Err(missing(Reason::NoCaptionMember { wanted: source.extension(), members }));
+            }
         };
         Ok(Content { image: image?, extension, captions: captions? })
     }
@@ -274,7 +313,7 @@ async fn body<R: AsyncRead + Unpin>(
 
 /// The key and the lowercase extension of a member; `None` for members that belong to
 /// no sample: hidden files, those that macOS adds, names without a dot.
-fn key_and_extension(path: &str) -> Option<(&str, String)> {
+pub fn key_and_extension(path: &str) -> Option<(&str, String)> {
     let path = path.trim_start_matches("./").trim_start_matches('/');
     let hidden = |part: &str| part == "__MACOSX" || (part.starts_with('.') && part != "." && part != "..");
     if path.split('/').any(hidden) {

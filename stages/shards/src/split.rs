@@ -42,6 +42,24 @@ pub enum SplitError {
         /// Its value.
         size: usize,
     },
+    /// Several processes, none of which knows what the others learn.
+    #[error(
+        "{rank_name} = {rank}, {size_name} = {size}: a launcher starts {size} processes, but they do not exchange \
+         gradients, so that each would train a model of its own on its part of the shards; start one process ({advice}), \
+         or set split = \"none\" to read every shard"
+    )]
+    NoExchange {
+        /// The variable of the rank.
+        rank_name: &'static str,
+        /// Its value.
+        rank: usize,
+        /// The variable of the size.
+        size_name: &'static str,
+        /// Its value.
+        size: usize,
+        /// How this launcher starts one.
+        advice: &'static str,
+    },
     /// Fewer shards than processes.
     #[error("{shards} shards cannot feed {size} processes: pack at least {size}, or set split = \"none\"")]
     TooFewShards {
@@ -52,9 +70,16 @@ pub enum SplitError {
     },
 }
 
-/// torchrun, Slurm's srun, Open MPI's mpirun; the first that is set counts.
-const LAUNCHERS: [(&str, &str); 3] =
-    [("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")];
+/// torchrun, Slurm, Open MPI's mpirun, that of MPICH and Intel MPI: the variables of rank and size, and how one process
+/// is started. The first that is set counts.
+///
+/// Slurm sets its variables in the script of a job too, where there is one process whatever `--ntasks` says.
+const LAUNCHERS: [(&str, &str, &str); 4] = [
+    ("RANK", "WORLD_SIZE", "without torchrun"),
+    ("SLURM_PROCID", "SLURM_NTASKS", "sbatch or srun with --ntasks=1"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "mpirun -n 1"),
+    ("PMI_RANK", "PMI_SIZE", "mpiexec -n 1"),
+];
 
 impl Rank {
     /// The only process.
@@ -65,7 +90,7 @@ impl Rank {
     /// # Errors
     /// [`SplitError`] when only one of a pair is set, or they are not numbers or out of range.
     pub fn from_env(env: impl Fn(&str) -> Option<String>) -> Result<Self, SplitError> {
-        for (rank_name, size_name) in LAUNCHERS {
+        for (rank_name, size_name, _) in LAUNCHERS {
             let number = |name: &'static str, value: String| match value.trim().parse::<usize>() {
                 Ok(number) => Ok(number),
                 Err(_) => Err(SplitError::NotANumber { name, value }),
@@ -84,6 +109,19 @@ impl Rank {
             return Ok(Self { rank, size, from: Some((rank_name, size_name)) });
         }
         Ok(Self::ALONE)
+    }
+
+    /// Refuses to be one of several.
+    ///
+    /// # Errors
+    /// [`SplitError::NoExchange`].
+    pub fn alone(self) -> Result<Self, SplitError> {
+        let Self { rank, size, from: Some((rank_name, size_name)) } = self else { return Ok(self) };
+        if size == 1 {
+            return Ok(self);
+        }
+        let advice = LAUNCHERS.iter().find(|(name, ..)| *name == rank_name).map_or("", |(_, _, advice)| advice);
+        Err(SplitError::NoExchange { rank_name, rank, size_name, size, advice })
     }
 
     /// The items of this rank, in order, each with its position in the whole list.
@@ -118,9 +156,24 @@ mod tests {
         assert_eq!(rank(&[("RANK", "1"), ("WORLD_SIZE", "4")]), Ok((1, 4)));
         assert_eq!(rank(&[("SLURM_PROCID", "2"), ("SLURM_NTASKS", "3")]), Ok((2, 3)));
         assert_eq!(rank(&[("OMPI_COMM_WORLD_RANK", "0"), ("OMPI_COMM_WORLD_SIZE", "2")]), Ok((0, 2)));
+        assert_eq!(rank(&[("PMI_RANK", "1"), ("PMI_SIZE", "2")]), Ok((1, 2)));
         assert_eq!(rank(&[("SLURM_NTASKS", "8")]), Ok((0, 1)));
         let both = [("RANK", "1"), ("WORLD_SIZE", "4"), ("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1")];
         assert_eq!(rank(&both), Ok((1, 4)));
+    }
+
+    /// As in an sbatch script without srun, which would read an eighth of the shards.
+    #[test]
+    fn several_processes_without_an_exchange_are_an_error() {
+        let slurm = Rank::from_env(env(&[("SLURM_PROCID", "0"), ("SLURM_NTASKS", "8")])).unwrap();
+        let said = slurm.alone().unwrap_err().to_string();
+        for part in
+            ["SLURM_PROCID = 0, SLURM_NTASKS = 8", "do not exchange gradients", "--ntasks=1", "split = \"none\""]
+        {
+            assert!(said.contains(part), "{part} is not in {said}");
+        }
+        let one = Rank::from_env(env(&[("RANK", "0"), ("WORLD_SIZE", "1")])).unwrap();
+        assert_eq!((one.alone(), Rank::ALONE.alone()), (Ok(one), Ok(Rank::ALONE)));
     }
 
     #[test]

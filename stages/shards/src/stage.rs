@@ -85,7 +85,7 @@ impl StageKind for Shards {
         let all = resolve(&options.urls, build.base, options.pipes())?;
         let total = all.len();
         let sources = rank.share(all)?;
-        if let Some((rank_name, size_name)) = rank.from {
+        if let Some((rank_name, size_name)) = rank.from.filter(|_| rank.size > 1) {
             let Rank { rank, size, .. } = rank;
             tracing::warn!("{rank_name} = {rank}, {size_name} = {size}: {} of {total} shards are read", sources.len());
         }
@@ -129,8 +129,10 @@ impl ShardsOptions {
 
     /// This process among those of the launcher.
     fn rank(&self) -> Result<Rank, SplitError> {
+        let from_env = || Rank::from_env(|name| std::env::var(name).ok());
         match self.split {
-            Split::Auto => Rank::from_env(|name| std::env::var(name).ok()),
+            Split::Auto => from_env()?.alone(),
+            Split::Ranks => from_env(),
             Split::None => Ok(Rank::ALONE),
         }
     }
@@ -178,8 +180,11 @@ impl Stage<Nothing, Flow<ImageBytes>> for Reader {
                 None => self.read(position, pass, &mut out)?,
             };
             if let Some(fault) = &fault {
-                tracing::warn!(shard = shard.url, "{}", fault.reason);
-                pass.ledger.skip(fault.skip(shard))?;
+                let skip = fault.skip(shard, samples);
+                tracing::warn!(shard = shard.url, "{}", skip.reason);
+                pass.ledger.skip(skip)?;
+            } else if samples == 0 {
+                tracing::warn!(shard = shard.url, "it holds no sample");
             }
             out.output.send(Flow::ShardEnd { shard: shard.clone(), samples, fault })?;
         }

@@ -135,8 +135,9 @@ fn what_cannot_be_used_is_named_with_its_reason() {
         ("fine.jpg", A),
         ("fine.txt", b"a"),
     ]));
-    assert!(matches!(read.reason("noimage"), Reason::NoImage(list) if list == "jpg, jpeg, png, webp"));
-    assert_eq!(read.reason("nocaption"), Reason::NoCaptionMember("txt"));
+    let reason = |key: &str| read.reason(key).to_string();
+    assert_eq!(reason("noimage"), "no picture (looked for jpg, jpeg, png, webp; its members are .txt)");
+    assert_eq!(reason("nocaption"), "no .txt with captions (its members are .jpg)");
     assert_eq!(read.reason("blank"), Reason::NoCaption("blank.txt".to_owned()));
     assert_eq!(read.reason("empty"), Reason::Empty("empty.jpg".to_owned()));
     assert_eq!(read.reason("utf16"), Reason::NotUtf8(" (but UTF-16)"));
@@ -148,6 +149,48 @@ fn what_cannot_be_used_is_named_with_its_reason() {
     assert_eq!(read.fault, None);
 }
 
+/// A name with dots has a shorter key than its author expects.
+#[test]
+fn names_with_dots_are_reported_by_their_extensions() {
+    let read = read(&pack(&[
+        ("dog.v2.0 (final).jpg", A),
+        ("dog.v2.0 (final).txt", b"a dog"),
+        ("cat.jpg", A),
+        ("cat.crop.txt", b"a cat"),
+        ("hen.a.jpg", A),
+        ("hen.b.jpg", A),
+        ("hen.c.jpg", A),
+        ("hen.d.jpg", A),
+        ("hen.e.jpg", A),
+    ]));
+    let reason = |key: &str| read.reason(key).to_string();
+    let rule = "a key ends at the first dot of the file name";
+    let dog = reason("dog");
+    assert!(dog.contains("its members are .v2.0 (final).jpg, .v2.0 (final).txt; ") && dog.contains(rule), "{dog}");
+    let cat = reason("cat");
+    assert!(cat.starts_with("no .txt with captions (its members are .jpg, .crop.txt; ") && cat.contains(rule), "{cat}");
+    assert!(reason("hen").contains(".a.jpg, .b.jpg, .c.jpg, .d.jpg, …; "), "{}", reason("hen"));
+}
+
+/// `cat a.tar b.tar`: readers of tars stop before the second one.
+#[test]
+fn bytes_after_the_end_marker_are_reported() {
+    let (one, two) = (pack(&[("a.jpg", A), ("a.txt", b"a")]), pack(&[("b.jpg", A), ("b.txt", b"b")]));
+    let filled = |mut tar: Vec<u8>, size: usize| {
+        tar.resize(size, 0);
+        tar
+    };
+    for size in [one.len(), 10_240, 100_000] {
+        let read = read(&[filled(one.clone(), size), two.clone()].concat());
+        assert_eq!(read.told(), ["a=a"]);
+        assert_eq!(read.fault.unwrap(), Fault::Behind { end: 2048, at: size as u64 }.to_string());
+    }
+    // Filling is none, and a sample that lacks something is not cut.
+    assert_eq!(read(&filled(one.clone(), 1 << 20)).fault, None);
+    let lacks = read(&[pack(&[("a.jpg", A)]), two].concat());
+    assert!(matches!(lacks.reason("a"), Reason::NoCaptionMember { .. }) && lacks.fault.is_some());
+}
+
 #[test]
 fn keys_that_come_back_are_skipped_the_second_time() {
     let again =
@@ -157,8 +200,8 @@ fn keys_that_come_back_are_skipped_the_second_time() {
 
     let interleaved = read(&pack(&[("a.jpg", A), ("b.jpg", A), ("a.txt", b"1"), ("b.txt", b"2")]));
     let reasons: Vec<_> = interleaved.samples.iter().map(|s| s.content.clone().unwrap_err()).collect();
-    let none = Reason::NoCaptionMember("txt");
-    assert_eq!(reasons, [none.clone(), none, Reason::Duplicate, Reason::Duplicate]);
+    assert!(reasons[..2].iter().all(|reason| matches!(reason, Reason::NoCaptionMember { wanted: "txt", .. })));
+    assert_eq!(reasons[2..], [Reason::Duplicate, Reason::Duplicate]);
 }
 
 #[test]
@@ -265,7 +308,7 @@ fn captions_come_from_a_field_of_json() {
     assert_eq!(read.reason("number"), Reason::NoField("caption".to_owned()));
     assert!(matches!(read.reason("broken"), Reason::NotJson(_)));
     assert!(matches!(read.reason("deep"), Reason::NotJson(_)));
-    assert_eq!(read.reason("text"), Reason::NoCaptionMember("json"));
+    assert!(matches!(read.reason("text"), Reason::NoCaptionMember { wanted: "json", .. }));
 }
 
 #[test]

@@ -220,8 +220,15 @@ fn broken_shards_give_what_they_have_and_are_written_down() {
     assert!(first[13].starts_with("s-2.tar|END 0 not a tar"), "{}", first[13]);
     let ledger = std::fs::read_to_string(dir.path().join("broken/skipped.jsonl")).unwrap();
     assert_eq!(ledger.lines().count(), 2, "{ledger}");
-    assert!(ledger.contains(r#""shard":"s-1.tar","key":"","stage":"shards","reason":"truncated"#), "{ledger}");
-    assert!(ledger.contains(r#""shard":"s-2.tar","key":"","stage":"shards","reason":"not a tar"#), "{ledger}");
+    assert!(
+        ledger
+            .contains(r#""shard":"s-1.tar","key":"","stage":"shards","reason":"the shard is lost in part: truncated"#),
+        "{ledger}"
+    );
+    assert!(
+        ledger.contains(r#""shard":"s-2.tar","key":"","stage":"shards","reason":"the whole shard is lost: not a tar"#),
+        "{ledger}"
+    );
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use clip::checkpoint::Tower;
-use clip::{Checkpoint, Tensors};
+use clip::{Checkpoint, Stored, Tensors};
+use pipeline_engine::choice;
 use pipeline_engine::files::write_atomically;
 use serde_json::Value;
 
@@ -33,21 +34,82 @@ pub struct Card {
     pub results: Vec<Value>,
 }
 
+choice! {
+    /// In which type the trained tensors are exported.
+    pub enum ExportType {
+        /// In that of the start if it keeps every update, else in f32.
+        Auto = "auto",
+        /// In f32.
+        F32 = "f32",
+        /// In that of the start.
+        Start = "start",
+    }
+}
+
+impl ExportType {
+    /// How the export stores these tensors, and a sentence where its type matters.
+    ///
+    /// In 16 bits a value that training moved by less than half the distance to the next number is stored as it was: the
+    /// export would not be what was scored. bf16 loses most updates of a short fine-tuning like this.
+    fn stored(self, checkpoint: &Checkpoint, trained: &Tensors) -> Result<(Stored, Option<String>), TrainError> {
+        if self == Self::F32 {
+            return Ok((Stored::F32, None));
+        }
+        let loss = match checkpoint.rounding_loss(trained) {
+            Ok(loss) => loss,
+            // A value that does not fit the type fits f32; one that is no number fits none.
+            Err(_) if self == Self::Auto => return Ok((Stored::F32, None)),
+            Err(error) => return Err(error.into()),
+        };
+        let share = 100.0 * loss.share();
+        Ok(match self {
+            _ if loss.lost == 0 => (Stored::AsBefore, None),
+            Self::Start => {
+                let lost = format!(
+                    "the type of the starting checkpoint cannot hold {share:.1} % of the updates, so the export is not what \
+                     was scored; export = \"auto\" stores the trained tensors in f32"
+                );
+                (Stored::AsBefore, Some(lost))
+            }
+            _ => {
+                let wide = format!(
+                    "the trained tensors are exported in f32: the type of the starting checkpoint would lose {share:.1} % \
+                     of the updates (export = \"start\" keeps that type)"
+                );
+                (Stored::F32, Some(wide))
+            }
+        })
+    }
+}
+
 /// Copies the checkpoint's folder to `dir` with the trained tensors replaced, and adds MODEL_CARD.md.
 ///
 /// # Errors
 /// A weight that does not fit the type it is stored in; a disk that is full.
-pub fn export(checkpoint: &Checkpoint, dir: &Path, trained: &Tensors, card: &Card) -> Result<(), TrainError> {
-    let exported = checkpoint.export(dir, trained)?;
+pub fn export(
+    checkpoint: &Checkpoint,
+    dir: &Path,
+    trained: &Tensors,
+    wanted: ExportType,
+    card: &Card,
+) -> Result<(), TrainError> {
+    let (stored, note) = wanted.stored(checkpoint, trained)?;
+    match &note {
+        Some(note) if stored == Stored::AsBefore => tracing::warn!("{note}"),
+        Some(note) => tracing::info!("{note}"),
+        None => {}
+    }
+    let exported = checkpoint.export_as(dir, trained, stored)?;
     for file in exported.left_out {
         tracing::warn!("the export omits {}: it has the old weights in another format", file.display());
     }
     let path = dir.join("MODEL_CARD.md");
-    write_atomically(&path, card.text(checkpoint).as_bytes()).map_err(TrainError::io(&path))
+    write_atomically(&path, card.text(checkpoint, note.as_deref()).as_bytes()).map_err(TrainError::io(&path))
 }
 
 impl Card {
-    fn text(&self, checkpoint: &Checkpoint) -> String {
+    /// The card; `note` is a sentence about the type of the trained tensors.
+    fn text(&self, checkpoint: &Checkpoint, note: Option<&str>) -> String {
         let start = self.name(checkpoint);
         let mut text = format!(
             "# {start}, text tower fine-tuned\n\n\
@@ -68,6 +130,9 @@ impl Card {
             let (count, plural) = (shards.len(), if shards.len() == 1 { "" } else { "s" });
             let _ =
                 write!(text, " Data: {count} shard{plural}, fingerprint of names and sizes `{}`.", data_digest(shards));
+        }
+        if let Some(note) = note {
+            let _ = write!(text, " Types: {note}.");
         }
         text.push_str("\n\n| option of the stage | value |\n|---|---|\n");
         for (name, value) in &self.options {

@@ -208,6 +208,40 @@ fn a_resumed_run_ends_with_the_same_bytes() {
     }
 }
 
+/// A start in 16 bits would lose small updates: the export is what was scored, or says that it is not.
+#[test]
+fn an_export_keeps_every_update_unless_it_is_told_not_to() {
+    // A warm-up that never ends makes steps smaller than the distance of two numbers.
+    let small = "warmup_steps = 100000\n";
+    for (export, dtype) in [("auto", "F32"), ("f32", "F32"), ("start", "F16")] {
+        let dir = tempfile::tempdir().unwrap();
+        let (config, tensors) = tiny();
+        Checkpoint::create(dir.path().join("start"), &config, &tensors, Precision::F16).unwrap();
+        run(dir.path(), false, "", &format!("{small}export = \"{export}\""), 0).unwrap();
+        let (start, exported) = (dir.path().join("start"), dir.path().join("run/export"));
+        let (start, exported) = (Checkpoint::open(start).unwrap(), Checkpoint::open(exported).unwrap());
+        let name = "text_model.encoder.layers.0.mlp.fc1.weight";
+        assert_eq!((start.dtype(name).unwrap(), exported.dtype(name).unwrap()), ("F16".into(), dtype.into()));
+        let is_same = start.tensor(name).unwrap() == exported.tensor(name).unwrap();
+        let card = String::from_utf8(file(dir.path(), "export/MODEL_CARD.md")).unwrap();
+        if export == "start" {
+            assert!(is_same && card.contains("so the export is not what was scored"), "{card}");
+            continue;
+        }
+        assert!(!is_same && card.contains("exported in f32: the type") == (export == "auto"), "{card}");
+        // The score of the run is that of the export.
+        let model = model::Model::open(&dir.path().join("run/export"), Path::new("")).unwrap();
+        let tower = clip::TextTower::load(&exported, &clip::device::pick("cpu").unwrap().device).unwrap();
+        let encoder = stage_train::encoder::Encoder::new(tower, model.tokenizer().unwrap());
+        let moment = Moment { phase: Phase::After, epoch: 3, step: 12, seed: 0 };
+        let again = Cosine {}.measure(&TextEncoderHandle(Arc::new(encoder)), &moment).unwrap();
+        let results = String::from_utf8(file(dir.path(), "results.jsonl")).unwrap();
+        let mut lines = results.lines().map(|line| serde_json::from_str::<Measurement>(line).unwrap());
+        let after = lines.rfind(|m| m.eval == "cosine" && m.phase == Phase::After).unwrap();
+        assert_eq!(after.value, again[0].value);
+    }
+}
+
 #[test]
 fn an_export_of_front_layers_has_everything_else_as_it_was() {
     let dir = tempfile::tempdir().unwrap();

@@ -16,13 +16,14 @@ use clip::{ClipConfig, Layout, Params, TextConfig, TextTower, Tokenizer, device,
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use items::{Batch, Paired};
+use pipeline_engine::Chosen;
 use pipeline_engine::rng::Draw;
 use stage_captions::cache::Analyser;
 use stage_captions::counts::Counts;
 use stage_captions::guard::Guards;
 use stage_captions::reading::Reader;
 use stage_captions::wordnet::WordNet;
-use stage_captions::writer::{OpenWriter, TngWriter};
+use stage_captions::writer::{TngWriter, Writer, Writers};
 use stage_pairs::Search;
 use stage_train::optimizer::{AdamW, Gradient, Settings};
 
@@ -50,10 +51,11 @@ fn paired(samples: &[samples::Sample]) -> Paired {
 /// The three texts per image of a batch.
 fn texts(samples: &[samples::Sample]) -> (Reader, impl Fn(&Reader, &Paired) -> Vec<String>, Paired) {
     let reader = Reader::new(Analyser::new(WordNet::embedded().unwrap(), 100_000), Guards::usual());
-    let writer = TngWriter::usual().unwrap();
+    let roles = Chosen::<dyn Writer>::of("tng").roles();
+    let writers = Writers::new(vec![("tng", roles, Box::new(TngWriter::usual().unwrap()))]);
     let make = move |reader: &Reader, paired: &Paired| {
         let draw = |i: usize| Draw::new(1, "bench").number(i as u64);
-        writer.write(&reader.read(paired, None).unwrap(), &draw, &mut Counts::default()).unwrap()
+        writers.write(&reader.read(paired, None).unwrap(), &draw, &mut Counts::default()).unwrap()
     };
     (reader, make, paired(samples))
 }

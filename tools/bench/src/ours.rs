@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clip::preprocess::{Limits, Preprocess};
 use clip::{Checkpoint, Params, TextTower, Tokenizer};
-use items::{Batch, Paired, Pixels, Role, Tokens};
+use items::{Batch, Paired, Pixels, Tokens};
 use pipeline_engine::Chosen;
 use pipeline_engine::rng::Draw;
 use rayon::prelude::*;
@@ -16,7 +16,7 @@ use stage_captions::counts::Counts;
 use stage_captions::guard::Guards;
 use stage_captions::reading::Reader;
 use stage_captions::wordnet::WordNet;
-use stage_captions::writer::{OpenWriter, TngWriter, TwinsWriter};
+use stage_captions::writer::{OpenWriter, TngWriter, TwinsWriter, Writer, Writers};
 use stage_encode::{Encoder, VitEncoder};
 use stage_pairs::Search;
 use stage_train::loss::Loss;
@@ -151,28 +151,25 @@ fn pairs(bench: &mut Bench) -> anyhow::Result<()> {
 /// Makes the texts of a batch.
 struct Texts {
     reader: Reader,
-    writer: Box<dyn OpenWriter + Sync>,
-    roles: &'static [Role],
+    writers: Writers,
     tokenizer: Tokenizer,
 }
 
 impl Texts {
     fn new(options: &Options) -> anyhow::Result<Self> {
-        let (writer, roles): (Box<dyn OpenWriter + Sync>, &'static [Role]) = match options.preset {
-            Preset::Tng => (Box::new(TngWriter::usual()?), &[Role::Original, Role::Compositional, Role::Full]),
-            Preset::Contrast => (
-                Box::new(TwinsWriter::usual()?),
-                &[Role::Original, Role::True(0), Role::False(0), Role::True(1), Role::False(1)],
-            ),
+        let (name, writer): (_, Box<dyn OpenWriter>) = match options.preset {
+            Preset::Tng => ("tng", Box::new(TngWriter::usual()?)),
+            Preset::Contrast => ("twins", Box::new(TwinsWriter::usual()?)),
         };
+        let writers = Writers::new(vec![(name, Chosen::<dyn Writer>::of(name).roles(), writer)]);
         let reader = Reader::new(Analyser::new(WordNet::embedded()?, 100_000), Guards::usual());
-        Ok(Self { reader, writer, roles, tokenizer: Tokenizer::open(&options.dir)? })
+        Ok(Self { reader, writers, tokenizer: Tokenizer::open(&options.dir)? })
     }
 
     fn make(&self, paired: &Paired) -> anyhow::Result<Vec<String>> {
         let draw = |i: usize| Draw::new(1, "bench").number(paired.batch.step).number(i as u64);
         let reading = self.reader.read(paired, None).map_err(|error| anyhow::anyhow!("{error}"))?;
-        let texts = self.writer.write(&reading, &draw, &mut Counts::default());
+        let texts = self.writers.write(&reading, &draw, &mut Counts::default());
         texts.map_err(|error| anyhow::anyhow!("{error}"))
     }
 
@@ -180,7 +177,7 @@ impl Texts {
         let ids: Vec<Vec<u32>> = texts.iter().map(|text| self.tokenizer.encode(text)).collect();
         Tokens {
             batch: paired.batch.clone(),
-            roles: self.roles.into(),
+            roles: self.writers.roles().clone(),
             lens: ids.iter().map(|ids| ids.len() as u32).collect(),
             ids: ids.concat(),
         }
@@ -199,7 +196,7 @@ fn captions(bench: &mut Bench, options: &Options) -> anyhow::Result<()> {
     let samples = samples::read(&options.shards)?;
     let texts = Texts::new(options)?;
     let mut search = Search::cpu();
-    bench.counts.insert("texts".into(), (options.batch * (texts.roles.len() - 1)) as f64);
+    bench.counts.insert("texts".into(), (options.batch * (texts.writers.roles().len() - 1)) as f64);
     bench.repeat(options.steps, |bench, step| {
         let features = samples::features(options.batch, 512, step as u64);
         let paired = paired(&batch(&samples, options.batch, step), step, features, &mut search)?;

@@ -45,6 +45,11 @@ impl<'a> Text<'a> {
     }
 }
 
+/// The composition of this name.
+pub fn named(name: &str) -> Option<Compose> {
+    ALL.iter().find(|(known, _)| *known == name).map(|(_, compose)| *compose)
+}
+
 /// A way to make one unit vector of a text's parts; the number is the option `lambda`.
 pub type Compose = fn(&Text<'_>, f32) -> Vec<f32>;
 
@@ -101,6 +106,14 @@ impl<'a> Composer<'a> {
             _ => parts.row(nothing).to_vec(),
         };
         Ok(Self { whole, parts, nothing, neutral, texts })
+    }
+
+    /// The same texts with the feature of "a photo" as the neutral vector, whatever they deny: the vector
+    /// of each text then depends on that text alone, as an index of vectors needs it.
+    #[must_use]
+    pub fn each_by_itself(self) -> Self {
+        let neutral = self.parts.row(self.nothing).to_vec();
+        Self { neutral, ..self }
     }
 
     /// The score cos(image, affirmed) - lambda cos(image, denied) of text `text`, which is no cosine of one

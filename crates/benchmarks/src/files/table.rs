@@ -59,7 +59,7 @@ impl TableRow {
     }
 }
 
-/// The rows of a CSV (or, if its header has tabs and no comma, of a TSV) with at least the columns
+/// The rows of a CSV or TSV (its header shows which) with at least the columns
 /// `needed`; `also` are columns that a message may mention.
 ///
 /// # Errors
@@ -68,12 +68,9 @@ impl TableRow {
 pub fn table_rows(path: &Path, needed: &[&str], also: &[&str]) -> Result<Vec<TableRow>, FileError> {
     let bytes = read(path)?;
     let text = std::str::from_utf8(&bytes).map_err(|e| FileError::whole(path, format!("not UTF-8: {e}")))?;
-    let header = text.lines().next().unwrap_or_default();
-    let tabs = header.contains('\t') && !header.contains(',');
-    let dialect = if tabs { Dialect { delimiter: b'\t', ..Dialect::CSV } } else { Dialect::CSV };
-    let found = tables::records(text.as_bytes(), dialect);
-    if let Some(line) = found.open_quote {
-        return Err(FileError::whole(path, format!("line {line}: a quote that is opened here is never closed")));
+    let found = tables::records(text.as_bytes(), Dialect::of(&bytes, Dialect::CSV));
+    if let Some((line, fault)) = found.quote_fault() {
+        return Err(FileError::whole(path, format!("line {line}: {fault}; a quote within a field is written twice")));
     }
     let path: Arc<Path> = path.into();
     let mut records = found.records.iter().map(|record| match record.fields() {

@@ -124,8 +124,7 @@ pub(crate) fn plain(value: &DeValue<'_>) -> Value {
         DeValue::String(v) => Value::String(v.to_string()),
         DeValue::Integer(v) => match i64::from_str_radix(v.as_str(), v.radix()) {
             Ok(v) => Value::Integer(v),
-            // Too large for any option: shown as written in the message about its range.
-            Err(_) => Value::String(v.as_str().to_owned()),
+            Err(_) => Value::Huge(v.as_str().to_owned()),
         },
         DeValue::Float(v) => v.as_str().parse().map_or_else(|_| Value::String(v.as_str().to_owned()), Value::Float),
         DeValue::Boolean(v) => Value::Boolean(*v),

@@ -241,7 +241,7 @@ impl<T: ?Sized> Deref for Several<T> {
 
 impl<T: Alternatives + ?Sized> OptionValue for Several<T> {
     fn expects() -> String {
-        format!("a list of {}", words::<T>(", "))
+        format!("one of {}, or a list of them", words::<T>(", "))
     }
 
     fn read(value: &Value) -> Option<Self> {
@@ -258,7 +258,11 @@ impl<T: Alternatives + ?Sized> OptionValue for Several<T> {
         Some(Self(parts))
     }
 
+    /// One by itself is shown as a config writes it, without brackets.
     fn show(&self) -> String {
+        if let [one] = &self.0[..] {
+            return one.show();
+        }
         format!("[{}]", self.0.iter().map(OptionValue::show).collect::<Vec<_>>().join(", "))
     }
 

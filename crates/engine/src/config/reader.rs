@@ -101,8 +101,12 @@ impl<'a> TableReader<'a> {
             return default;
         };
         let Some(value) = T::read(&found.value) else {
+            let bound = match found.value {
+                Value::Huge(_) => format!(" no larger than {}", i64::MAX),
+                _ => String::new(),
+            };
             let mut fault = Diagnostic::new(
-                format!("`{name}` of {} must be {}, not {}", self.what, T::expects(), found.value),
+                format!("`{name}` of {} must be {}{bound}, not {}", self.what, T::expects(), found.value),
                 found.at.clone(),
             );
             let line = format!("{name} = {}", found.value.toml());

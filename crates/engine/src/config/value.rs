@@ -12,6 +12,8 @@ pub enum Value {
     String(String),
     /// `12`
     Integer(i64),
+    /// A whole number that TOML has no place for, as written.
+    Huge(String),
     /// `0.5`
     Float(f64),
     /// `true`
@@ -27,6 +29,7 @@ impl Display for Value {
         match self {
             Self::String(v) => write!(f, "{v:?}"),
             Self::Integer(v) => write!(f, "{v}"),
+            Self::Huge(v) => f.write_str(v),
             Self::Float(v) => write!(f, "{v:?}"),
             Self::Boolean(v) => write!(f, "{v}"),
             Self::Array(_) => f.write_str("a list"),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::ledger::Skip;
 use crate::stage::Measurement;
 use crate::watch::StageReport;
 
@@ -42,4 +43,6 @@ pub struct Summary {
     pub stages: Vec<StageReport>,
     /// Skipped samples: stage, reason, count.
     pub skipped: Vec<(String, String, u64)>,
+    /// Shards that were lost, wholly or in part.
+    pub lost_shards: Vec<Skip>,
 }

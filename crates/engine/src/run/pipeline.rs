@@ -202,7 +202,8 @@ impl Pipeline {
             }
         }
         self.finish()?;
-        Ok(Summary { dir: self.dir.path().to_owned(), measurements, stages, skipped: self.session.ledger.by_reason() })
+        let (skipped, lost_shards) = (self.session.ledger.by_reason(), self.session.ledger.lost_shards());
+        Ok(Summary { dir: self.dir.path().to_owned(), measurements, stages, skipped, lost_shards })
     }
 
     fn phase(&self, epoch: u32) -> Phase {

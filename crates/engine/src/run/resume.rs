@@ -98,21 +98,23 @@ impl Changes {
         self.0.push(format!("{key} was {}, is {}", word(was), word(is)));
     }
 
-    /// Two tables, but for what is free and `except`.
+    /// Two tables, but for what is free and `except`. The table of a part that only one of them has
+    /// follows from the word that chose it, and is not told beside that.
     fn tables(&mut self, name: &str, before: Option<&Value>, now: Option<&Value>, specs: &[OptionSpec], except: &str) {
         let empty = Table::new();
         let table = |value: Option<&'_ Value>| value.and_then(Value::as_table).unwrap_or(&empty).clone();
         let (before, now) = (table(before), table(now));
         let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
-        for key in keys {
-            let part = specs.iter().flat_map(|spec| &spec.parts).find(|part| part.name == key);
-            if let Some(part) = part {
-                self.tables(&format!("{name}.{key}"), before.get(key), now.get(key), &part.options, "");
-                continue;
-            }
+        let part = |key: &str| specs.iter().flat_map(|spec| &spec.parts).find(|part| part.name == key);
+        for key in keys.iter().copied().filter(|key| part(key).is_none()) {
             let free = specs.iter().any(|spec| spec.name == key && spec.free) || key == except;
             if !free && before.get(key) != now.get(key) {
                 self.note(format!("{name}.{key}"), before.get(key), now.get(key));
+            }
+        }
+        for key in keys.iter().copied() {
+            if let (Some(part), Some(before), Some(now)) = (part(key), before.get(key), now.get(key)) {
+                self.tables(&format!("{name}.{key}"), Some(before), Some(now), &part.options, "");
             }
         }
     }

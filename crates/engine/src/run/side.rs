@@ -63,7 +63,9 @@ impl Side for SideRun {
         session
             .with_slots(|session, slots| run_pass(slots, &session.context(1, 0, &stop), Some(each), &mut |_, _| {}))
             .map_err(named)?;
-        Ok(session.ledger.by_reason())
+        let lost = session.ledger.lost_shards().into_iter();
+        let lost = lost.map(|skip| (skip.stage, format!("{}: {}", skip.shard, skip.reason), 1));
+        Ok(session.ledger.by_reason().into_iter().chain(lost).collect())
     }
 }
 

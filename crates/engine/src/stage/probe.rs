@@ -87,7 +87,7 @@ pub struct Measurement {
     pub n: u64,
 }
 
-/// Samples that were skipped: the stage, the reason, how many.
+/// Samples that were skipped, and shards that were lost: the stage, the reason, how many.
 pub type Skipped = Vec<(String, String, u64)>;
 
 /// Takes the items of a side run, whatever their type.

@@ -73,6 +73,21 @@ pub(super) fn inside(caption: &str) -> String {
     }
 }
 
+/// A caption without the punctuation at its end, cut behind its subject: "A dog" and "on a sofa".
+/// `subject` is its first noun, in lower case. `None` where what follows does not describe the
+/// subject, so that nothing can be put between: "A dog and a cat".
+pub fn cut<'a>(caption: &'a str, subject: &str) -> Option<(&'a str, &'a str)> {
+    const GO_ON: &str = "in on at by with under over through beside behind along across into near against from during \
+        while next inside outside between around is are sits stands runs walks rides plays jumps holds wears";
+    let caption = bare(caption);
+    // Lower case may have another length: then there is no place that is certain.
+    let lower = caption.to_lowercase();
+    let end = lower.find(subject).filter(|_| lower.len() == caption.len())? + subject.len();
+    let (head, tail) = (caption.get(..end)?, caption.get(end..)?.strip_prefix(' ')?);
+    let next = tail.split(' ').next().filter(|word| tail.len() > word.len())?;
+    (GO_ON.split_whitespace().any(|word| word == next) || next.ends_with("ing")).then_some((head, tail))
+}
+
 pub(super) fn capitalise(text: &mut String) {
     if let Some(first) = text.chars().next() {
         let upper: String = first.to_uppercase().collect();
@@ -83,6 +98,17 @@ pub(super) fn capitalise(text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn captions_are_cut_behind_their_subject() {
+        assert_eq!(cut("A brown dog on a sofa .", "dog"), Some(("A brown dog", "on a sofa")));
+        assert_eq!(cut("Two men playing chess", "men"), Some(("Two men", "playing chess")));
+        for (caption, subject) in
+            [("A dog and a cat", "dog"), ("A dog running", "dog"), ("A dog", "dog"), ("A dog, wet", "dog"), ("", "dog")]
+        {
+            assert_eq!(cut(caption, subject), None, "{caption}");
+        }
+    }
 
     #[test]
     fn articles_go_by_sound() {

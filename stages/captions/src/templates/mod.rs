@@ -5,15 +5,17 @@
 
 mod file;
 mod grammar;
+mod negated;
 mod negations;
 mod template;
 mod twins;
 
 pub use file::{Source, TemplateError};
-pub use grammar::{alone, bare, with_article};
+pub use grammar::{alone, bare, cut, with_article};
+pub use negated::{NegatedTemplate, negated};
 pub use negations::{compositional, full};
 pub use template::{Filling, Template};
-pub use twins::{Says, TwinTemplate, twins};
+pub use twins::{Said, Says, TwinTemplate, twins};
 
 #[cfg(test)]
 mod tests {

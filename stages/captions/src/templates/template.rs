@@ -7,6 +7,10 @@ use crate::tagger::Noun;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Slot {
     Caption,
+    /// The caption up to the end of its subject.
+    Head,
+    /// The rest of the caption.
+    Tail,
     /// The negation object: "B" of "A and no B".
     Object,
     /// A thing in the image.
@@ -15,6 +19,8 @@ pub(super) enum Slot {
     Other,
     /// A thing that is not in the image.
     Absent,
+    /// Another thing that is not in the image.
+    Second,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,16 +34,20 @@ pub(super) enum Piece {
 pub struct Template(pub(super) Vec<Piece>);
 
 /// What fills the places of a template.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Filling<'a> {
     /// `{caption}`
     pub caption: &'a str,
+    /// `{head}` and `{tail}`
+    pub cut: (&'a str, &'a str),
     /// `{object}` or `{absent}`
     pub absent: Option<&'a Noun>,
     /// `{present}`
     pub present: Option<&'a Noun>,
     /// `{other}`
     pub other: Option<&'a Noun>,
+    /// `{second}`
+    pub second: Option<&'a Noun>,
 }
 
 impl Template {
@@ -91,39 +101,50 @@ impl Template {
     }
 
     /// The text, with a capital in front and without the punctuation at the end of the caption. A
-    /// caption in front stays as it is, byte for byte. A thing that is missing leaves its place empty.
+    /// caption in front stays as it is, byte for byte, and one that begins a sentence keeps its capital.
+    /// A thing that is missing leaves its place empty.
     pub fn fill(&self, filling: Filling<'_>) -> String {
         let mut text = String::new();
         for piece in &self.0 {
             match piece {
                 Piece::Text(words) => text.push_str(words),
-                Piece::Place(_, Slot::Caption) if text.is_empty() => text.push_str(bare(filling.caption)),
+                Piece::Place(_, Slot::Caption | Slot::Head) if text.is_empty() || text.ends_with(". ") => {
+                    text.push_str(if *piece == HEAD { filling.cut.0 } else { bare(filling.caption) });
+                }
                 Piece::Place(_, Slot::Caption) => text.push_str(&inside(bare(filling.caption))),
+                Piece::Place(_, Slot::Head) => text.push_str(&inside(filling.cut.0)),
+                Piece::Place(_, Slot::Tail) => text.push_str(filling.cut.1),
                 Piece::Place(form, slot) => {
                     let noun = match slot {
                         Slot::Present => filling.present,
                         Slot::Other => filling.other,
+                        Slot::Second => filling.second,
                         _ => filling.absent,
                     };
                     text.push_str(&noun.map_or_else(String::new, |noun| grammar(*form, noun)));
                 }
             }
         }
-        if !matches!(self.0.first(), Some(Piece::Place(_, Slot::Caption))) {
+        if !matches!(self.0.first(), Some(Piece::Place(_, Slot::Caption | Slot::Head))) {
             capitalise(&mut text);
         }
         text
     }
 }
 
+const HEAD: Piece = Piece::Place(Form::Plain, Slot::Head);
+
 fn parse_place(place: &str) -> Option<Piece> {
     let (form, name) = place.split_once(' ').unwrap_or(("", place));
     let slot = match name {
         "caption" if form.is_empty() => Slot::Caption,
+        "head" if form.is_empty() => Slot::Head,
+        "tail" if form.is_empty() => Slot::Tail,
         "object" => Slot::Object,
         "present" => Slot::Present,
         "other" => Slot::Other,
         "absent" => Slot::Absent,
+        "second" => Slot::Second,
         _ => return None,
     };
     let form = match form {
@@ -140,6 +161,8 @@ fn parse_place(place: &str) -> Option<Piece> {
 fn places(allowed: &[Slot]) -> String {
     let name = |slot: &Slot| match slot {
         Slot::Caption => "{caption}".to_owned(),
+        Slot::Head => "{head}".to_owned(),
+        Slot::Tail => "{tail}".to_owned(),
         thing => {
             let name = format!("{thing:?}").to_lowercase();
             format!("{{{name}}}, {{a {name}}}, {{any {name}}}, {{is {name}}}, {{does {name}}}")
@@ -160,7 +183,7 @@ mod tests {
 
     fn fill(template: &str, caption: &str, object: &Noun) -> String {
         let template = Template::parse(template, &[Slot::Caption, Slot::Object]).unwrap();
-        template.fill(Filling { caption, absent: Some(object), present: None, other: None })
+        template.fill(Filling { caption, absent: Some(object), ..Filling::default() })
     }
 
     #[test]

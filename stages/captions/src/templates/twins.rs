@@ -31,7 +31,46 @@ pub struct TwinTemplate {
     pub false_text: Template,
 }
 
+/// Something that a text of a pair says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The caption, which is affirmed.
+    Caption,
+    /// The thing in the image.
+    Present {
+        /// Whether the text denies it.
+        denied: bool,
+    },
+    /// The other thing in the image.
+    Other {
+        /// Whether the text denies it.
+        denied: bool,
+    },
+    /// The thing that is not in the image.
+    Absent {
+        /// Whether the text denies it.
+        denied: bool,
+    },
+}
+
 impl TwinTemplate {
+    /// What its true or its false text says. This follows from its truth: a true text affirms what is
+    /// there and denies what is not. A false text affirms what is absent; what it turns round is
+    /// denied, unless what it affirms makes it false already.
+    pub fn said(&self, is_true: bool) -> impl Iterator<Item = Said> {
+        let text = if is_true { &self.true_text } else { &self.false_text };
+        let turns =
+            !is_true && (text.count(Slot::Absent) == 0 || self.true_text.pattern() == self.false_text.pattern());
+        let other = self.names_other();
+        let said = [
+            (Slot::Caption, Said::Caption),
+            (Slot::Present, Said::Present { denied: turns && !other }),
+            (Slot::Other, Said::Other { denied: turns }),
+            (Slot::Absent, Said::Absent { denied: is_true }),
+        ];
+        said.into_iter().filter(|(slot, _)| text.count(*slot) > 0).map(|(_, said)| said)
+    }
+
     /// What its true text does.
     pub fn says(&self) -> Says {
         let has = |slots: &[Slot]| slots.iter().any(|slot| self.true_text.count(*slot) > 0);

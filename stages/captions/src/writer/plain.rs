@@ -1,4 +1,4 @@
-//! `writer = "plain"`: the caption alone.
+//! `writer = "plain"`: nothing beside the caption.
 
 use items::Role;
 use pipeline_engine::rng::Draw;
@@ -9,7 +9,7 @@ use crate::counts::Counts;
 use crate::reading::Reading;
 
 options! {
-    /// Writes the caption alone.
+    /// Writes nothing beside the caption.
     pub struct Plain {}
 }
 
@@ -20,7 +20,7 @@ impl Part for Plain {
 
 impl Writer for Plain {
     fn roles(&self) -> Vec<Role> {
-        vec![Role::Original]
+        Vec::new()
     }
 
     fn uses_guards(&self) -> bool {
@@ -35,12 +35,7 @@ impl Writer for Plain {
 struct PlainWriter;
 
 impl OpenWriter for PlainWriter {
-    fn write(
-        &self,
-        reading: &Reading<'_>,
-        _: &dyn Fn(usize) -> Draw,
-        _: &mut Counts,
-    ) -> Result<Vec<String>, StageError> {
-        Ok(reading.items().iter().map(|item| item.caption().to_owned()).collect())
+    fn write(&self, _: &Reading<'_>, _: &dyn Fn(usize) -> Draw, _: &mut Counts) -> Result<Vec<String>, StageError> {
+        Ok(Vec::new())
     }
 }

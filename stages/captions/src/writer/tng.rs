@@ -47,7 +47,7 @@ options! {
 
 impl Part for Tng {
     const NAME: &'static str = "tng";
-    const ABOUT: &'static str = "the caption, \"A and no B\", and \"not A\" of another image";
+    const ABOUT: &'static str = "\"A and no B\", and \"not A\" of another image";
 }
 
 impl Tng {
@@ -64,7 +64,7 @@ impl Tng {
 
 impl Writer for Tng {
     fn roles(&self) -> Vec<Role> {
-        vec![Role::Original, Role::Compositional, Role::Full]
+        vec![Role::Compositional, Role::Full]
     }
 
     fn verify(&self, look: &mut Look<'_>) {
@@ -145,7 +145,7 @@ impl TngWriter {
         let compositional_template = below(rng, self.compositional.len());
         let full_item = self.full_item(reading, i, rng, counts);
         let full_template = below(rng, self.full.len());
-        let filling = |caption, absent| Filling { caption, absent, present: None, other: None };
+        let filling = |caption, absent| Filling { caption, absent, ..Filling::default() };
         Negations {
             compositional: object.as_ref().map_or_else(
                 || bare(caption).to_owned(),
@@ -204,8 +204,7 @@ impl OpenWriter for TngWriter {
         counts: &mut Counts,
     ) -> Result<Vec<String>, StageError> {
         let made = self.negations(reading, draw, counts);
-        let captions = reading.items().iter().map(|item| item.caption().to_owned());
-        Ok(captions.zip(made).flat_map(|(caption, made)| [caption, made.compositional, made.full]).collect())
+        Ok(made.into_iter().flat_map(|made| [made.compositional, made.full]).collect())
     }
 }
 

@@ -1,20 +1,19 @@
 //! `writer = "twins"`: pairs of a true and a false text ("twins") that differ in what they negate.
 //! Both name a thing that the image shows, a thing that it does not show, or both.
 
-use std::iter;
 use std::mem::take;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use items::Role;
+use items::{Role, Statement};
 use pipeline_engine::rng::{ChaCha8Rng, Draw, below};
 use pipeline_engine::{Build, Look, Part, StageError, options};
 
 use super::{List, OpenWriter, Writer};
 use crate::counts::{Count, Counts};
+use crate::present::Present;
 use crate::reading::Reading;
-use crate::tagger::{Analysis, Noun};
-use crate::templates::{self, Filling, Says, TwinTemplate, alone, bare};
+use crate::tagger::Noun;
+use crate::templates::{self, Filling, Said, Says, TwinTemplate, alone, bare};
 
 options! {
     /// Writes pairs of a true and a false text.
@@ -26,6 +25,9 @@ options! {
         balanced: bool = false;
         /// Whether the things that each pair is about are texts too; train.contrast.turn needs them.
         things: bool = false;
+        /// Whether what each text affirms (at most two phrases) and denies (one) are texts too;
+        /// train.composition needs them.
+        phrases: bool = false;
         /// A file of your own with templates, `TRUE | FALSE`, one pair per line.
         templates: Option<PathBuf> = None => free;
         /// Use the first N of these templates; all if omitted.
@@ -35,7 +37,21 @@ options! {
 
 impl Part for Twins {
     const NAME: &'static str = "twins";
-    const ABOUT: &'static str = "the caption, and pairs of a true and a false text that differ in what they negate";
+    const ABOUT: &'static str = "pairs of a true and a false text that differ in what they negate";
+}
+
+/// Phrases that a text affirms, at most.
+const AFFIRMED: usize = 2;
+
+/// The two texts of pair `n`.
+fn pair(n: u8) -> [Statement; 2] {
+    [Statement::True(n), Statement::False(n)]
+}
+
+/// The roles of the phrases of a text.
+fn phrases(statement: Statement) -> impl Iterator<Item = Role> {
+    let affirmed = (0..AFFIRMED as u8).map(move |place| Role::Affirmed(statement, place));
+    affirmed.chain([Role::Denied(statement, 0)])
 }
 
 impl Twins {
@@ -48,9 +64,10 @@ impl Twins {
 impl Writer for Twins {
     fn roles(&self) -> Vec<Role> {
         let pairs = 0..self.pairs as u8;
-        let texts = pairs.clone().flat_map(|n| [Role::True(n), Role::False(n)]);
-        let things = pairs.filter(|_| self.things).flat_map(|n| [Role::Present(n), Role::Absent(n)]);
-        iter::once(Role::Original).chain(texts).chain(things).collect()
+        let texts = pairs.clone().flat_map(|n| pair(n).map(Role::from));
+        let things = pairs.clone().filter(|_| self.things).flat_map(|n| [Role::Present(n), Role::Absent(n)]);
+        let phrases = pairs.filter(|_| self.phrases).flat_map(pair).flat_map(phrases);
+        texts.chain(things).chain(phrases).collect()
     }
 
     fn verify(&self, look: &mut Look<'_>) {
@@ -63,6 +80,7 @@ impl Writer for Twins {
             pairs: self.pairs,
             balanced: self.balanced,
             things: self.things,
+            phrases: self.phrases,
         }))
     }
 }
@@ -78,6 +96,8 @@ pub struct TwinsWriter {
     pub balanced: bool,
     /// Whether the things that each pair is about are texts too.
     pub things: bool,
+    /// Whether the phrases that each text affirms and denies are texts too.
+    pub phrases: bool,
 }
 
 /// A true and a false text that differ in what they negate.
@@ -91,8 +111,21 @@ pub struct TwinTexts {
     pub present: String,
     /// The thing not in the image that they are about; empty if there is none.
     pub absent: String,
+    /// What the true text says.
+    pub of_true: Content,
+    /// What the false text says.
+    pub of_false: Content,
     /// Which template; `None`: none could be filled, and both texts are the caption.
     pub template: Option<usize>,
+}
+
+/// What a text says, as phrases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// What it affirms: the caption as it is written, or things as "A dog".
+    pub affirmed: Vec<String>,
+    /// What it denies.
+    pub denied: Vec<String>,
 }
 
 impl TwinsWriter {
@@ -102,7 +135,7 @@ impl TwinsWriter {
     /// When the crate was built with a damaged list.
     pub fn usual() -> Result<Self, templates::TemplateError> {
         let templates = templates::twins(templates::Source::default())?;
-        Ok(Self { templates, pairs: 2, balanced: false, things: false })
+        Ok(Self { templates, pairs: 2, balanced: false, things: false, phrases: false })
     }
 
     /// The pairs of each of the B images, B x `pairs` in all. Templates differ within an image while
@@ -124,14 +157,14 @@ impl TwinsWriter {
         let known = reading.other_captions(i);
         let object = reading.object(i, &known, rng, counts);
         let things = Present::of(reading.drawn(i), &known);
-        counts[Count::NothingPresent] += u64::from(things.own.is_empty() && things.beyond.is_empty());
+        counts[Count::NothingPresent] += u64::from(things.is_empty());
         let mut order: Vec<usize> = (0..self.templates.len()).collect();
         let turn = if self.balanced { below(rng, Says::ALL.len()) } else { 0 };
         for n in 0..self.pairs {
             let slot = n % order.len();
             let wanted = self.balanced.then(|| Says::ALL[(turn + n) % Says::ALL.len()]);
             self.choose(&mut order, slot, wanted, rng);
-            let present = things.draw(&self.templates[order[slot]], rng);
+            let present = things.draw(self.templates[order[slot]].adds_present(), rng);
             let other = present.and_then(|present| things.draw_other(present, rng));
             if other.is_none() && self.templates[order[slot]].names_other() {
                 self.settle_for_one(&mut order, slot, wanted);
@@ -144,7 +177,14 @@ impl TwinsWriter {
                 }
                 _ => {
                     let caption = bare(reading.caption(i)).to_owned();
-                    TwinTexts { true_text: caption.clone(), false_text: caption, ..TwinTexts::default() }
+                    let said = Content { affirmed: vec![reading.caption(i).to_owned()], denied: Vec::new() };
+                    TwinTexts {
+                        true_text: caption.clone(),
+                        false_text: caption,
+                        of_true: said.clone(),
+                        of_false: said,
+                        ..TwinTexts::default()
+                    }
                 }
             };
             made.push(texts);
@@ -178,36 +218,6 @@ impl TwinsWriter {
     }
 }
 
-/// The things that the captions of an image name.
-struct Present<'a> {
-    /// By the drawn caption.
-    own: Vec<&'a Noun>,
-    /// By the other captions alone.
-    beyond: Vec<&'a Noun>,
-}
-
-impl<'a> Present<'a> {
-    fn of(drawn: &'a Analysis, others: &'a [Arc<Analysis>]) -> Self {
-        let beyond = others.iter().flat_map(|caption| caption.things()).filter(|noun| !drawn.says(&noun.lemma, false));
-        Self { own: drawn.things().collect(), beyond: beyond.collect() }
-    }
-
-    /// A random thing in the image for this template. "A dog runs, with a dog" would say a thing
-    /// twice: beside the caption, it is rather one that only another caption names.
-    fn draw(&self, template: &TwinTemplate, rng: &mut ChaCha8Rng) -> Option<&'a Noun> {
-        let beyond = template.adds_present() && !self.beyond.is_empty() || self.own.is_empty();
-        let things = if beyond { &self.beyond } else { &self.own };
-        (!things.is_empty()).then(|| things[below(rng, things.len())])
-    }
-
-    /// A random thing in the image other than `present`.
-    fn draw_other(&self, present: &Noun, rng: &mut ChaCha8Rng) -> Option<&'a Noun> {
-        let others: Vec<&Noun> =
-            self.own.iter().chain(&self.beyond).copied().filter(|n| n.lemma != present.lemma).collect();
-        (!others.is_empty()).then(|| others[below(rng, others.len())])
-    }
-}
-
 fn filled(
     twin: &TwinTemplate,
     caption: &str,
@@ -216,7 +226,7 @@ fn filled(
     other: Option<&Noun>,
     template: usize,
 ) -> TwinTexts {
-    let filling = Filling { caption, absent: Some(absent), present: Some(present), other };
+    let filling = Filling { caption, absent: Some(absent), present: Some(present), other, ..Filling::default() };
     // Of two things in the image, the twins differ in the other one.
     let turned = other.filter(|_| twin.names_other()).unwrap_or(present);
     TwinTexts {
@@ -224,7 +234,33 @@ fn filled(
         false_text: twin.false_text.fill(filling),
         present: if twin.names_present() { alone(turned) } else { String::new() },
         absent: if twin.names_absent() { alone(absent) } else { String::new() },
+        of_true: content(twin, true, filling),
+        of_false: content(twin, false, filling),
         template: Some(template),
+    }
+}
+
+/// What the true or the false text of a pair affirms and denies.
+fn content(twin: &TwinTemplate, is_true: bool, filling: Filling<'_>) -> Content {
+    let thing = |noun: Option<&Noun>| noun.map_or_else(String::new, alone);
+    let mut content = Content::default();
+    for slot in twin.said(is_true) {
+        let (denied, phrase) = match slot {
+            Said::Caption => (false, filling.caption.to_owned()),
+            Said::Present { denied } => (denied, thing(filling.present)),
+            Said::Other { denied } => (denied, thing(filling.other)),
+            Said::Absent { denied } => (denied, thing(filling.absent)),
+        };
+        if denied { &mut content.denied } else { &mut content.affirmed }.push(phrase);
+    }
+    content
+}
+
+impl Content {
+    /// The texts of the phrases' roles, in the order of [`phrases`].
+    fn texts(self) -> impl Iterator<Item = String> {
+        let fill = |list: Vec<String>, places| list.into_iter().chain(std::iter::repeat(String::new())).take(places);
+        fill(self.affirmed, AFFIRMED).chain(fill(self.denied, 1))
     }
 }
 
@@ -236,12 +272,15 @@ impl OpenWriter for TwinsWriter {
         counts: &mut Counts,
     ) -> Result<Vec<String>, StageError> {
         let mut made = self.twins(reading, draw, counts);
-        let mut texts = Vec::with_capacity(reading.items().len() + made.len() * if self.things { 4 } else { 2 });
-        for (item, pairs) in reading.items().iter().zip(made.chunks_mut(self.pairs)) {
-            texts.push(item.caption().to_owned());
+        let mut texts = Vec::new();
+        for pairs in made.chunks_mut(self.pairs) {
             texts.extend(pairs.iter_mut().flat_map(|pair| [take(&mut pair.true_text), take(&mut pair.false_text)]));
             if self.things {
                 texts.extend(pairs.iter_mut().flat_map(|pair| [take(&mut pair.present), take(&mut pair.absent)]));
+            }
+            if self.phrases {
+                let said = pairs.iter_mut().flat_map(|pair| [take(&mut pair.of_true), take(&mut pair.of_false)]);
+                texts.extend(said.flat_map(Content::texts));
             }
         }
         Ok(texts)
@@ -316,16 +355,15 @@ mod tests {
     }
 
     #[test]
-    fn things_come_after_all_pairs() {
-        let writer = TwinsWriter { things: true, ..writer(false, 2) };
+    fn things_and_phrases_come_after_all_pairs() {
+        let writer = TwinsWriter { things: true, phrases: true, ..writer(false, 2) };
         let (reader, batch) = (reader(), batch(IMAGES, 1));
         let reading = reader.read(&batch, None).unwrap();
         let texts = writer.write(&reading, &draw, &mut Counts::default()).unwrap();
         let twins = writer.twins(&reading, draw, &mut Counts::default());
-        for (i, row) in texts.chunks(9).enumerate() {
+        for (i, row) in texts.chunks(20).enumerate() {
             let [one, two] = &twins[2 * i..2 * i + 2] else { panic!("two pairs per image") };
             let expected = [
-                reading.caption(i),
                 &one.true_text,
                 &one.false_text,
                 &two.true_text,
@@ -335,11 +373,44 @@ mod tests {
                 &two.present,
                 &two.absent,
             ];
-            assert_eq!(row, expected);
+            assert_eq!(row[..8], expected.map(String::as_str));
+            let said = [one, two].map(|pair| [pair.of_true.clone(), pair.of_false.clone()]);
+            assert_eq!(row[8..], said.into_iter().flatten().flat_map(Content::texts).collect::<Vec<_>>());
         }
-        assert_eq!(texts.len(), 18);
-        let options = Twins { pairs: 2, balanced: false, things: true, templates: None, templates_used: None };
-        assert_eq!(options.roles()[..3], [Role::Original, Role::True(0), Role::False(0)]);
-        assert_eq!(options.roles()[5..], [Role::Present(0), Role::Absent(0), Role::Present(1), Role::Absent(1)]);
+        assert_eq!(texts.len(), 40);
+        let (things, phrases) = (true, true);
+        let options = Twins { pairs: 2, balanced: false, things, phrases, templates: None, templates_used: None };
+        let roles = options.roles();
+        assert_eq!(roles[..2], [Role::True(0), Role::False(0)]);
+        assert_eq!(roles[4..8], [Role::Present(0), Role::Absent(0), Role::Present(1), Role::Absent(1)]);
+        let first = Statement::True(0);
+        let said = [Role::Affirmed(first, 0), Role::Affirmed(first, 1), Role::Denied(first, 0)];
+        assert_eq!((&roles[8..11], roles.len()), (&said[..], 20));
+    }
+
+    #[test]
+    fn what_a_text_says_follows_from_its_truth() {
+        // The caption, a thing of it, one that only another caption names, and one that is absent.
+        let filled = |line: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), line).unwrap();
+            let templates = templates::twins(templates::Source { file: Some(file.path()), first: None });
+            let writer = TwinsWriter { templates: templates.unwrap(), ..writer(false, 1) };
+            let pair = made(&writer, &[&["A boy runs", "A boy and a canoe"], &["A tram"]]).0.swap_remove(0);
+            [pair.of_true, pair.of_false].map(|said| (said.affirmed.join(" + "), said.denied.join(" + ")))
+        };
+        let said = |affirmed: &str, denied: &str| (affirmed.to_owned(), denied.to_owned());
+        let other = "no {absent}, {a present} | no {present}, {a absent}";
+        let [yes, no] = filled(other);
+        assert_eq!((yes.1.as_str(), no.0.as_str(), yes.0 == no.1), ("A tram", "A tram", true));
+        assert_eq!(filled("no {absent} | no {present}")[0], said("", "A tram"));
+        assert_eq!(filled("{a present} | {a absent}")[1], said("A tram", ""));
+        let with = "{caption} with no {absent} | {caption} with {a absent}\n{caption} with {a absent} | {caption} with no {absent}";
+        assert_eq!(filled(with)[0], said("A boy runs", "A tram"));
+        let [yes, no] = filled("{a present} but no {absent} | {a present} but no {other}");
+        assert_eq!((yes.0 == no.0, yes.1.as_str()), (true, "A tram"));
+        assert!(no.1 == "A canoe" || no.1 == "A boy", "{no:?}");
+        let [yes, no] = filled("{a present} and {a other} | {a present} and {a absent}");
+        assert!(yes.0.contains("A boy") && yes.0.contains("A canoe") && no.0.ends_with(" + A tram"), "{yes:?} {no:?}");
     }
 }

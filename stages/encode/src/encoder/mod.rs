@@ -2,6 +2,7 @@
 
 pub mod clip;
 mod error;
+mod external;
 pub mod onnx;
 
 use ::clip::{Checkpoint, Preprocess};

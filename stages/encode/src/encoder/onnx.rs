@@ -6,10 +6,11 @@ use std::sync::Arc;
 use ::clip::{Checkpoint, Preprocess};
 use items::Pixels;
 use pipeline_engine::{Part, options};
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use super::{EncodeError, Encoder, EncoderKind, check_size};
+use super::{EncodeError, Encoder, EncoderKind, check_size, digest, external};
 
 /// The file in the folder of the checkpoint.
 const FILE: &str = "vision_model.onnx";
@@ -41,14 +42,21 @@ impl EncoderKind for Onnx {
         }
     }
 
-    /// A digest of the file.
+    /// A digest of the file, and of those beside it that hold its weights.
     fn fingerprint(&self, checkpoint: &Checkpoint, _device: &str) -> Result<String, EncodeError> {
         let path = checkpoint.dir().join(FILE);
-        let fault = |source| EncodeError::Read { path: path.clone(), source };
-        let file = std::fs::File::open(&path).map_err(fault)?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(file).map_err(fault)?;
-        Ok(hasher.finalize().to_hex().to_string())
+        let own = file_digest(&path)?;
+        // What is no model is a fault where it is opened.
+        let beside = external::files(&path).unwrap_or_default();
+        if beside.is_empty() {
+            return Ok(own);
+        }
+        let mut parts = vec![own];
+        for name in beside {
+            parts.push(file_digest(&path.with_file_name(&name))?);
+            parts.push(name);
+        }
+        Ok(digest(&parts.iter().map(String::as_bytes).collect::<Vec<_>>()))
     }
 
     fn open(
@@ -59,6 +67,14 @@ impl EncoderKind for Onnx {
     ) -> Result<Box<dyn Encoder>, EncodeError> {
         Ok(Box::new(OnnxEncoder::open(&checkpoint.dir().join(FILE), preprocess)?))
     }
+}
+
+fn file_digest(path: &Path) -> Result<String, EncodeError> {
+    let fault = |source| EncodeError::Read { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(fault)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).map_err(fault)?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// `vision_model.onnx`: input `pixel_values` N x 3 x S x S, output `image_embeds` N x D.
@@ -79,10 +95,10 @@ impl OnnxEncoder {
     /// # Errors
     /// A file that is missing, is not such a model, or takes another size.
     pub fn open(path: &Path, preprocess: Preprocess) -> Result<Self, EncodeError> {
-        let bytes = std::fs::read(path).map_err(|source| EncodeError::Read { path: path.to_owned(), source })?;
+        let model = external::read(path)?;
         let fault = |message: String| EncodeError::Onnx { path: path.to_owned(), message };
         let (height, width) = preprocess.size();
-        let plan = plan(&bytes, height, width).map_err(|error| fault(format!("{error:#}")))?;
+        let plan = plan(&model, height, width).map_err(|error| fault(format!("{error:#}")))?;
         let shape = plan.model().output_fact(0).ok().and_then(|fact| fact.shape.as_concrete());
         match shape {
             Some(&[1, dim]) if dim > 0 => Ok(Self { path: path.to_owned(), plan, preprocess, dim }),
@@ -91,8 +107,8 @@ impl OnnxEncoder {
     }
 }
 
-fn plan(bytes: &[u8], height: usize, width: usize) -> TractResult<Arc<TypedRunnableModel>> {
-    let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..])?;
+fn plan(model: &ModelProto, height: usize, width: usize) -> TractResult<Arc<TypedRunnableModel>> {
+    let mut model = tract_onnx::onnx().model_for_proto_model(model)?;
     model.set_input_names([INPUT])?;
     let output = match (model.find_outlet_label(OUTPUT), model.output_outlets()?) {
         (Some(named), _) => named,

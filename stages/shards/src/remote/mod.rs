@@ -86,6 +86,8 @@ impl Stores {
             max_retries: retries as usize,
             retry_timeout: silence * 2,
         };
+        // The cryptography of TLS, which reqwest is built without. It may be chosen already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         // No limit on a whole request: a shard is read at the pace of the training.
         let client = ClientOptions::new()
             .with_allow_http(true)

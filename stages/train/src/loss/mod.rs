@@ -1,19 +1,23 @@
 //! What is minimised: one file per loss, and the list of them.
 //!
 //! A loss is a part of the stage `train`: its options, its documentation, its formula and its
-//! tests are in one file. To add one, write such a file (docs/extending/loss.rs is a complete
+//! tests are in one file. A config lists one or several, whose terms are added ([`Sum`]). To add one, write such a file (docs/extending/loss.rs is a complete
 //! example) and add it to the list below. Nothing else in the program knows a loss by its name.
 //!
 //! - [`view`] is what a loss sees of a step.
 //! - [`primitives`] are the formulas that losses are made of.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use items::{Role, contract};
-use pipeline_engine::{Need, parts};
+use pipeline_engine::{Need, Several, parts};
 
 use crate::error::TrainError;
 
+pub mod composition;
 pub mod contrast;
+pub mod negated;
 #[cfg(test)]
 #[path = "../../../../docs/extending/loss.rs"]
 mod own;
@@ -27,7 +31,14 @@ pub use view::{Images, Phrases, RoleTexts, StartTower, StepView};
 
 parts! {
     /// All losses.
-    dyn Loss: "loss" => [tng::Tng, contrast::Contrast, #[cfg(test)] own::InfoNce]
+    dyn Loss: "loss" => [
+        tng::Tng,
+        contrast::Contrast,
+        negated::Negated,
+        composition::Composition,
+        #[cfg(test)]
+        own::InfoNce,
+    ]
 }
 
 /// What the text tower is trained to make small.
@@ -48,6 +59,33 @@ pub trait Loss: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// Texts or a tower that `step` does not have; a device that fails.
     fn terms(&self, step: &StepView<'_>) -> Result<Vec<Term>, TrainError>;
+}
+
+/// Several losses of a config: all their terms together.
+#[derive(Debug)]
+pub struct Sum(Vec<Arc<dyn Loss>>);
+
+impl Sum {
+    /// The sum of these losses.
+    pub fn of(chosen: &Several<dyn Loss>) -> Self {
+        Self(chosen.iter().map(|loss| loss.shared()).collect())
+    }
+}
+
+impl Loss for Sum {
+    fn needs(&self) -> Needs {
+        let each: Vec<Needs> = self.0.iter().map(|loss| loss.needs()).collect();
+        Needs { start: each.iter().any(|needs| needs.start), texts: each.into_iter().flat_map(|n| n.texts).collect() }
+    }
+
+    fn reads(&self, role: Role) -> bool {
+        self.0.iter().any(|loss| loss.reads(role))
+    }
+
+    fn terms(&self, step: &StepView<'_>) -> Result<Vec<Term>, TrainError> {
+        let each = self.0.iter().map(|loss| loss.terms(step)).collect::<Result<Vec<_>, _>>()?;
+        Ok(each.into_iter().flatten().collect())
+    }
 }
 
 /// One addend of a loss.
@@ -138,6 +176,22 @@ mod tests {
                 assert!(loss.reads(*role) || needs.start, "{} does not read {role:?}", part.name);
             }
         }
+    }
+
+    #[test]
+    fn terms_of_several_losses_have_names_of_their_own() {
+        let all: Vec<&str> = <dyn Loss>::list().iter().map(|part| part.name).filter(|name| *name != "tng").collect();
+        let sum = Sum::of(&Several::of(&all));
+        let mut roles: Vec<Role> = Vec::new();
+        sum.needs().texts.into_iter().flat_map(|need| need.roles).for_each(|role| {
+            if sum.reads(role) && !roles.contains(&role) {
+                roles.push(role);
+            }
+        });
+        let terms = testing::Case::new(&roles, 3, 5, 1).terms(&sum);
+        let names: std::collections::BTreeSet<&str> = terms.iter().map(|term| term.name).collect();
+        assert_eq!(names.len(), terms.len(), "{names:?}");
+        assert!(names.contains("twin") && names.contains("negated") && names.contains("whole"), "{names:?}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! B images, R texts per image, D the width of the features. All features have length 1.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use items::Role;
 use pipeline_engine::rng::{ChaCha8Rng, Draw};
@@ -122,14 +124,18 @@ impl RoleTexts {
         Ok(Tensor::cat(columns, 1).reshape([count * roles.len(), width]))
     }
 
+    /// The numbers n = 0, 1, … as long as there is a text `role(n)`.
+    pub fn numbered(&self, role: fn(u8) -> Role) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).take_while(move |&n| self.find(role(n)).is_some())
+    }
+
     /// The places of `one(n)` and `other(n)` for n = 0, 1, … as long as there is a text `one(n)`: for
     /// instance of each true text and the false text that belongs to it.
     ///
     /// # Errors
     /// [`TrainError::Role`] when `one(n)` is there without `other(n)`.
     pub fn pairs(&self, one: fn(u8) -> Role, other: fn(u8) -> Role) -> Result<Vec<(usize, usize)>, TrainError> {
-        let there = (0..=u8::MAX).map_while(|n| self.find(one(n)).map(|place| (n, place)));
-        there.map(|(n, place)| Ok((place, self.place(other(n))?))).collect()
+        self.numbered(one).map(|n| Ok((self.place(one(n))?, self.place(other(n))?))).collect()
     }
 }
 
@@ -205,9 +211,20 @@ impl Phrases {
 
     /// The mean over the distinct texts; zeros if there are none.
     pub fn mean(&self) -> Vec<f32> {
+        self.mean_where(|_| true)
+    }
+
+    /// As [`mean`](Self::mean), without the texts of one of the `n` roles, such as captions among things.
+    pub fn mean_without(&self, role: usize, n: usize) -> Vec<f32> {
+        let skipped: BTreeSet<usize> = self.places.chunks(n).filter_map(|places| places[role]).collect();
+        self.mean_where(|row| !skipped.contains(&row))
+    }
+
+    fn mean_where(&self, counts: impl Fn(usize) -> bool) -> Vec<f32> {
         let mut mean = vec![0.0; self.width];
-        let count = self.features.len() / self.width.max(1);
-        for row in self.features.chunks(self.width.max(1)) {
+        let rows = || self.features.chunks(self.width.max(1)).enumerate().filter(|(row, _)| counts(*row));
+        let count = rows().count();
+        for (_, row) in rows() {
             mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += value / count as f32);
         }
         mean
@@ -266,6 +283,7 @@ mod tests {
     fn phrases_have_a_mean_and_empty_texts_have_none() {
         let phrases = Phrases::new(2, vec![1.0, 0.0, 0.0, 1.0], vec![Some(1), None, Some(0), Some(1)]);
         assert_eq!(phrases.mean(), [0.5, 0.5]);
+        assert_eq!((phrases.mean_without(1, 2), phrases.mean_without(0, 2)), (vec![1.0, 0.0], vec![0.0, 0.0]));
         let each: Vec<_> = phrases.each().collect();
         assert_eq!(each, [Some(&[0.0, 1.0][..]), None, Some(&[1.0, 0.0][..]), Some(&[0.0, 1.0][..])]);
         assert_eq!(Phrases::new(3, Vec::new(), vec![None]).mean(), [0.0; 3]);

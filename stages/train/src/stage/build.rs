@@ -13,6 +13,7 @@ use super::{Log, TrainOptions, Training};
 use crate::checkpoint::{Checkpoints, Progress};
 use crate::encoder::Encoder;
 use crate::error::TrainError;
+use crate::loss::Sum;
 use crate::schedule::Schedule;
 use crate::trainer::Trainer;
 
@@ -36,7 +37,7 @@ impl Training {
             let encoder = Encoder::new(tower.frozen(), tokenizer.clone());
             build.services.publish(Arc::new(StartEncoder(Arc::new(encoder))));
         }
-        let trainer = Trainer::new(&tower, options.loss.shared(), options.settings(), options.layout());
+        let trainer = Trainer::new(&tower, Arc::new(Sum::of(&options.loss)), options.settings(), options.layout());
         let mut training = Self {
             schedule: Schedule {
                 lr: options.lr,

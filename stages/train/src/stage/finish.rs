@@ -28,7 +28,7 @@ impl Training {
         };
         let parameters = self.trainer.optimizer().parameters().iter();
         let trained = parameters.map(|(name, p)| (name.clone(), (p.shape.clone(), p.values.clone()))).collect();
-        Ok(export(&self.model.checkpoint, &dir.join("export"), &trained, &card)?)
+        Ok(export(&self.model.checkpoint, &dir.join("export"), &trained, self.options.export, &card)?)
     }
 
     /// All options with their values, those of the loss as `contrast.keep`.

@@ -52,7 +52,7 @@ impl StageKind for TrainKind {
     }
 
     fn needs(options: &TrainOptions) -> Vec<Need> {
-        options.loss.needs().facts(options.loss.name())
+        options.loss.iter().flat_map(|loss| loss.needs().facts(loss.name())).collect()
     }
 
     fn verify(options: &TrainOptions, look: &mut Look<'_>) {

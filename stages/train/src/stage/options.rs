@@ -2,8 +2,9 @@
 
 use clip::Layout;
 use model::Products;
-use pipeline_engine::{Chosen, Moved, choice, options};
+use pipeline_engine::{Moved, Several, choice, options};
 
+use crate::export::ExportType;
 use crate::loss::Loss;
 use crate::optimizer::Settings;
 use crate::schedule::Shape;
@@ -33,8 +34,9 @@ choice! {
 options! {
     /// Options of the stage `train`.
     pub struct TrainOptions {
-        /// What is minimised; the options of each loss have a table of their own.
-        loss: Chosen<dyn Loss> = Chosen::of("tng");
+        /// What is minimised: one loss or a list, whose terms are added. The options of each have a table
+        /// of their own.
+        loss: Several<dyn Loss> = Several::of(&["tng"]);
         /// The highest learning rate.
         lr: f64 = 5e-6, 0.0..=1.0;
         /// Steps over which the learning rate rises from 0.
@@ -74,6 +76,9 @@ options! {
         /// Number format in which matrices are multiplied: "f32", or "f16" on a GPU that supports it.
         /// Weights and their updates are f32 either way.
         precision: Products = Products::F32;
+        /// Type in which the trained tensors are exported: that of the starting checkpoint if it keeps
+        /// every update, else f32 ("auto"); always "f32"; or always that of the "start".
+        export: ExportType = ExportType::Auto => free;
         /// Steps between two lines of the log; 0: none.
         log_every: u64 = 20 => free;
     }

@@ -10,6 +10,9 @@ use crate::trainer::check_front_layers;
 
 /// Reports a device that cannot do what is asked, and a text tower that cannot be trained like this.
 pub(super) fn verify(options: &TrainOptions, look: &mut Look<'_>) {
+    if options.loss.is_empty() {
+        look.fault("loss", "the list is empty".to_owned(), "list at least one loss");
+    }
     let name = look.run.device.word();
     match device::place(name) {
         Err(error) => model::report_device(look, &error),

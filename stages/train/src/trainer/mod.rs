@@ -206,7 +206,7 @@ impl Trainer {
         features: Tensor<2>,
         draw: Draw,
     ) -> Result<(Tensor<1>, Losses), NoStep> {
-        let start = self.start.as_ref().map(|tower| Start { tower, tokens, forward: &self.forward });
+        let start = self.start.as_ref().map(|tower| Start::new(tower, tokens, &self.forward));
         let images = Images::new(&tokens.batch.features, tokens.batch.dim, &self.device);
         let same: Vec<u32> = tokens.batch.items.iter().map(|item| item.image).collect();
         let step = StepView::new(RoleTexts::new(roles, features), images, &same, draw);
