@@ -289,6 +289,7 @@ fn retrieval_plain_and_negated() {
         assert_eq!(scores.of(&format!("{name}_image_to_text_r@10"), "all"), (1.0, 2), "{name}");
     }
     assert_eq!(scores.series.len(), 6 * 7, "the tower, and six training-free answers");
+    assert_eq!(scores.of("text_to_image_r@5", "all"), (1.0, 3));
     let rows = "filepath,captions\ndog.jpg,\"['', 'A dog', ' ']\"\ncat.jpg,[]\n";
     let scores = scored(world.path(), "negbench-retrieval", rows, ".", &[]);
     assert_eq!(scores.coverage, "2 of 2 rows; 2 captions are empty and do not count");

@@ -87,9 +87,13 @@ pub struct Filling<'a> {
     pub n: Option<&'a Thing>,
 }
 
-/// Fills a template, with a capital in front.
+/// Fills a template; each of its sentences begins with a capital.
 pub fn fill(template: &str, filling: Filling<'_>) -> String {
-    let mut text = template.to_owned();
+    template.split(". ").map(|sentence| fill_sentence(sentence, filling)).collect::<Vec<_>>().join(". ")
+}
+
+fn fill_sentence(sentence: &str, filling: Filling<'_>) -> String {
+    let mut text = sentence.to_owned();
     for (name, thing) in [("A", filling.a), ("B", filling.b), ("N", filling.n)] {
         let Some(thing) = thing else { continue };
         let small = name.to_lowercase();
@@ -123,7 +127,7 @@ mod tests {
         }
         assert_eq!(fill("There {is n} no {n}. {caption}.", filling), "There are no skis. A boy runs.");
         assert_eq!(fill("{A} {is A} here", filling), "A dog is here");
-        assert_eq!(fill("{N} {is n}n't part of this", filling), "Skis aren't part of this");
+        assert_eq!(fill("{A} {is A} here. {N} {is n}n't", filling), "A dog is here. Skis aren't");
     }
 
     /// The templates of both lists, of questions and of queries.
