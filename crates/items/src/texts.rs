@@ -3,6 +3,7 @@
 //! B is the batch size, D the width of the features, R the number of texts per item.
 
 use std::fmt;
+use std::iter::repeat;
 use std::sync::Arc;
 
 use pipeline_engine::Item;
@@ -99,6 +100,34 @@ pub enum Statement {
     False(u8),
     /// [`Role::Negated`]
     Negated(u8),
+}
+
+/// Who writes phrases and who reads them agree on these places.
+impl Statement {
+    /// The roles of what the text affirms beside a whole caption: two phrases at most, none for
+    /// [`Negated`](Self::Negated), which affirms its caption.
+    pub fn affirmed(self) -> impl Iterator<Item = Role> {
+        let count = if matches!(self, Self::Negated(_)) { 0 } else { 2 };
+        (0..count).map(move |place| Role::Affirmed(self, place))
+    }
+
+    /// The roles of what the text denies: one thing at most, two for [`Negated`](Self::Negated).
+    pub fn denied(self) -> impl Iterator<Item = Role> {
+        let count = if matches!(self, Self::Negated(_)) { 2 } else { 1 };
+        (0..count).map(move |place| Role::Denied(self, place))
+    }
+
+    /// Both, one after the other.
+    pub fn phrases(self) -> impl Iterator<Item = Role> {
+        self.affirmed().chain(self.denied())
+    }
+
+    /// The texts of [`phrases`](Self::phrases), in their order: empty ones where a text says less. What is
+    /// more than the places is left out.
+    pub fn phrase_texts(self, affirmed: Vec<String>, denied: Vec<String>) -> impl Iterator<Item = String> {
+        let fill = |texts: Vec<String>, places| texts.into_iter().chain(repeat(String::new())).take(places);
+        fill(affirmed, self.affirmed().count()).chain(fill(denied, self.denied().count()))
+    }
 }
 
 /// The text itself.

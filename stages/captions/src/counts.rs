@@ -16,7 +16,7 @@ pub enum Count {
     FromLater,
     /// Objects from another caption of the batch.
     FromBatch,
-    /// Images without an object: the caption replaces the text.
+    /// Texts without an object, or without a template that fits: the caption replaces them.
     NoObject,
     /// Full negations of a caption whose image is not below the bound, since none is.
     FullAboveBound,

@@ -41,9 +41,6 @@ impl Part for Negated {
     const ABOUT: &'static str = "the whole caption with a denial of something that the image does not show";
 }
 
-/// Things that a text denies, at most.
-const DENIED: u8 = 2;
-
 impl Negated {
     fn list(&self) -> List<'_> {
         let (file, used) = (self.templates.as_deref(), self.templates_used);
@@ -55,8 +52,7 @@ impl Writer for Negated {
     fn roles(&self) -> Vec<Role> {
         let roles = |n| {
             let texts = [Some(Role::Negated(n)), self.contradictions.then_some(Role::Misnegated(n))];
-            let denied = (0..DENIED).map(move |place| Role::Denied(Statement::Negated(n), place));
-            texts.into_iter().flatten().chain(denied)
+            texts.into_iter().flatten().chain(Statement::Negated(n).phrases())
         };
         (0..self.texts as u8).flat_map(roles).collect()
     }
@@ -96,8 +92,8 @@ pub struct NegatedWriter {
 pub struct NegatedTexts {
     /// True of the image; the caption alone if nothing can be denied.
     pub text: String,
-    /// False of it; the same as `text` if the captions name no thing.
-    pub contradiction: String,
+    /// False of it; `None` if it is not wanted, or the captions name nothing to deny.
+    pub contradiction: Option<String>,
     /// What `text` denies, as "A dog": none, one or two things.
     pub denied: Vec<String>,
 }
@@ -135,15 +131,16 @@ impl NegatedWriter {
             true => reading.object_anywhere(i, &known, rng, counts),
             false => reading.object(i, &known, rng, counts),
         };
-        let Some(Object { noun: absent, .. }) = object else {
-            return NegatedTexts { text: caption.to_owned(), contradiction: caption.to_owned(), denied: Vec::new() };
-        };
         // "A photo with no dog of a cat" is no sentence: the subject has to be a thing.
         let subject = reading.drawn(i).nouns.first().filter(|subject| subject.is_thing());
         let parts = subject.and_then(|subject| cut(caption, &subject.text));
         let is_long = caption.split_whitespace().count() > self.longest;
-        counts[Count::DeniedInFront] += u64::from(is_long);
-        let mut template = self.template(|template| fits(template, is_long, parts.is_some(), true), rng);
+        let caption_alone = NegatedTexts { text: caption.to_owned(), ..NegatedTexts::default() };
+        let Some(Object { noun: absent, .. }) = object else { return caption_alone };
+        let Some(mut template) = self.template(|template| fits(template, is_long, parts.is_some(), true), rng) else {
+            counts[Count::NoObject] += 1;
+            return caption_alone;
+        };
         let mut second = None;
         if template.names_second() {
             // Few batches have nothing else to deny.
@@ -152,28 +149,32 @@ impl NegatedWriter {
                 other.filter(|other| other.lemma != absent.lemma)
             });
             if second.is_none() {
-                template = self.template(|template| fits(template, is_long, parts.is_some(), false), rng);
+                let one = self.template(|template| fits(template, is_long, parts.is_some(), false), rng);
+                let Some(one) = one else {
+                    counts[Count::NoObject] += 1;
+                    return caption_alone;
+                };
+                template = one;
             }
         }
+        counts[Count::DeniedInFront] += u64::from(is_long);
         let cut = parts.unwrap_or((caption, ""));
         let filling = Filling { caption, cut, absent: Some(&absent), second: second.as_ref(), ..Filling::default() };
         let wording = template.wording(rng);
-        let text = wording.fill(filling);
-        let others = if self.contradictions { reading.other_captions(i) } else { Vec::new() };
-        let shown = Present::of(reading.drawn(i), &others).draw(true, rng).filter(|_| self.contradictions);
-        let contradiction =
-            shown.map_or_else(|| text.clone(), |shown| wording.fill(Filling { absent: Some(shown), ..filling }));
-        let denied = [Some(&absent), second.as_ref().filter(|_| template.names_second())];
-        NegatedTexts { text, contradiction, denied: denied.into_iter().flatten().map(alone).collect() }
+        let denied = [Some(&absent), second.as_ref()].into_iter().flatten().map(alone).collect();
+        let mut made = NegatedTexts { text: wording.fill(filling), contradiction: None, denied };
+        if self.contradictions {
+            let others = reading.other_captions(i);
+            let shown = Present::of(reading.drawn(i), &others).draw(true, rng);
+            made.contradiction = shown.map(|shown| wording.fill(Filling { absent: Some(shown), ..filling }));
+        }
+        made
     }
 
-    /// A random template that fits; any if none does, as may be with a list of one's own.
-    fn template(&self, fits: impl Fn(&NegatedTemplate) -> bool, rng: &mut ChaCha8Rng) -> &NegatedTemplate {
+    /// A random template that fits. Of our own list one always does; of another perhaps none.
+    fn template(&self, fits: impl Fn(&NegatedTemplate) -> bool, rng: &mut ChaCha8Rng) -> Option<&NegatedTemplate> {
         let fitting: Vec<&NegatedTemplate> = self.templates.iter().filter(|template| fits(template)).collect();
-        match fitting.len() {
-            0 => &self.templates[below(rng, self.templates.len())],
-            count => fitting[below(rng, count)],
-        }
+        (!fitting.is_empty()).then(|| fitting[below(rng, fitting.len())])
     }
 }
 
@@ -191,8 +192,10 @@ impl OpenWriter for NegatedWriter {
         counts: &mut Counts,
     ) -> Result<Vec<String>, StageError> {
         let texts = |made: NegatedTexts| {
-            let contradiction = self.contradictions.then_some(made.contradiction);
-            let denied = made.denied.into_iter().chain(std::iter::repeat(String::new())).take(usize::from(DENIED));
+            // A text against itself teaches nothing.
+            let contradiction = self.contradictions.then(|| made.contradiction.unwrap_or_else(|| made.text.clone()));
+            // Every number has the same places.
+            let denied = Statement::Negated(0).phrase_texts(Vec::new(), made.denied);
             [Some(made.text), contradiction].into_iter().flatten().chain(denied)
         };
         Ok(self.negated(reading, draw, counts).into_iter().flat_map(texts).collect())
@@ -243,14 +246,15 @@ mod tests {
     #[test]
     fn a_contradiction_denies_what_the_image_shows() {
         let writer = NegatedWriter { texts: 4, contradictions: true, ..NegatedWriter::usual().unwrap() };
+        let contradiction = |made: &NegatedTexts| made.contradiction.clone().unwrap();
         let (made, _) = made(&writer, IMAGES);
         assert!(
-            made[..4].iter().all(|made| made.contradiction.contains("hat") && !made.text.contains("hat")),
+            made[..4].iter().all(|made| contradiction(made).contains("hat") && !made.text.contains("hat")),
             "{made:?}"
         );
         // The only thing that the third image shows.
         assert!(
-            made[8..].iter().all(|made| made.contradiction.to_lowercase().matches("canoe").count() == 2),
+            made[8..].iter().all(|made| contradiction(made).to_lowercase().matches("canoe").count() == 2),
             "{made:?}"
         );
     }
@@ -268,8 +272,30 @@ mod tests {
     fn nothing_is_invented_where_nothing_can_be_denied() {
         let writer = NegatedWriter { texts: 2, contradictions: true, ..NegatedWriter::usual().unwrap() };
         let (made, counts) = made(&writer, &[&["Nothing much."], &["Nothing"]]);
-        assert!(made.iter().all(|made| made.text == made.contradiction && made.denied.is_empty()));
+        assert!(made.iter().all(|made| made.contradiction.is_none() && made.denied.is_empty()));
         assert_eq!((made[0].text.as_str(), counts[Count::NoObject]), ("Nothing much", 4));
+    }
+
+    #[test]
+    fn a_list_of_which_no_template_fits_leaves_the_caption_alone() {
+        let long = format!("A boy {}", "very fast ".repeat(20));
+        for (template, images, left) in [
+            // One image: the other caption of the batch names the only thing that can be denied.
+            ("{caption}, no {absent} and no {second}", &[["A boy runs"], ["A tram"]], 2),
+            // No subject that is a thing.
+            ("{head} with no {absent} {tail}", &[["Sitting by a canoe"], ["A tram by two lamps"]], 1),
+            ("{caption}, but no {absent}", &[[long.as_str()], ["A tram"]], 1),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), template).unwrap();
+            let templates = templates::negated(templates::Source { file: Some(file.path()), first: None }).unwrap();
+            let writer = NegatedWriter { templates, ..NegatedWriter::usual().unwrap() };
+            let images = images.each_ref().map(|captions| captions.as_slice());
+            let (made, counts) = made(&writer, &images);
+            let alone = made.iter().zip(images).filter(|(made, captions)| made.text == captions[0].trim());
+            assert_eq!((alone.count(), counts[Count::NoObject]), (left, left as u64), "{template}: {made:?}");
+            assert!(made.iter().all(|made| !made.text.contains('{') && !made.text.contains("  ")), "{made:?}");
+        }
     }
 
     #[test]
@@ -280,7 +306,7 @@ mod tests {
         let texts = writer.write(&reading, &draw, &mut Counts::default()).unwrap();
         let made = writer.negated(&reading, draw, &mut Counts::default());
         for (row, made) in texts.chunks(4).zip(made) {
-            assert_eq!((&row[0], &row[1], &row[2]), (&made.text, &made.contradiction, &made.denied[0]));
+            assert_eq!(row[..3], [made.text, made.contradiction.unwrap(), made.denied[0].clone()]);
         }
         let options = Negated {
             texts: 1,

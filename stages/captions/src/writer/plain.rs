@@ -15,7 +15,7 @@ options! {
 
 impl Part for Plain {
     const NAME: &'static str = "plain";
-    const ABOUT: &'static str = "the caption alone";
+    const ABOUT: &'static str = "nothing beside the caption";
 }
 
 impl Writer for Plain {

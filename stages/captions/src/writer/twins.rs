@@ -40,18 +40,9 @@ impl Part for Twins {
     const ABOUT: &'static str = "pairs of a true and a false text that differ in what they negate";
 }
 
-/// Phrases that a text affirms, at most.
-const AFFIRMED: usize = 2;
-
 /// The two texts of pair `n`.
 fn pair(n: u8) -> [Statement; 2] {
     [Statement::True(n), Statement::False(n)]
-}
-
-/// The roles of the phrases of a text.
-fn phrases(statement: Statement) -> impl Iterator<Item = Role> {
-    let affirmed = (0..AFFIRMED as u8).map(move |place| Role::Affirmed(statement, place));
-    affirmed.chain([Role::Denied(statement, 0)])
 }
 
 impl Twins {
@@ -66,7 +57,7 @@ impl Writer for Twins {
         let pairs = 0..self.pairs as u8;
         let texts = pairs.clone().flat_map(|n| pair(n).map(Role::from));
         let things = pairs.clone().filter(|_| self.things).flat_map(|n| [Role::Present(n), Role::Absent(n)]);
-        let phrases = pairs.filter(|_| self.phrases).flat_map(pair).flat_map(phrases);
+        let phrases = pairs.filter(|_| self.phrases).flat_map(pair).flat_map(Statement::phrases);
         texts.chain(things).chain(phrases).collect()
     }
 
@@ -256,14 +247,6 @@ fn content(twin: &TwinTemplate, is_true: bool, filling: Filling<'_>) -> Content 
     content
 }
 
-impl Content {
-    /// The texts of the phrases' roles, in the order of [`phrases`].
-    fn texts(self) -> impl Iterator<Item = String> {
-        let fill = |list: Vec<String>, places| list.into_iter().chain(std::iter::repeat(String::new())).take(places);
-        fill(self.affirmed, AFFIRMED).chain(fill(self.denied, 1))
-    }
-}
-
 impl OpenWriter for TwinsWriter {
     fn write(
         &self,
@@ -280,7 +263,10 @@ impl OpenWriter for TwinsWriter {
             }
             if self.phrases {
                 let said = pairs.iter_mut().flat_map(|pair| [take(&mut pair.of_true), take(&mut pair.of_false)]);
-                texts.extend(said.flat_map(Content::texts));
+                let statements = (0..self.pairs as u8).flat_map(pair);
+                texts.extend(
+                    statements.zip(said).flat_map(|(text, said)| text.phrase_texts(said.affirmed, said.denied)),
+                );
             }
         }
         Ok(texts)
@@ -374,8 +360,11 @@ mod tests {
                 &two.absent,
             ];
             assert_eq!(row[..8], expected.map(String::as_str));
-            let said = [one, two].map(|pair| [pair.of_true.clone(), pair.of_false.clone()]);
-            assert_eq!(row[8..], said.into_iter().flatten().flat_map(Content::texts).collect::<Vec<_>>());
+            let said = [&one.of_true, &one.of_false, &two.of_true, &two.of_false];
+            for (row, said) in row[8..].chunks(3).zip(said) {
+                let place = |texts: &[String], n: usize| texts.get(n).cloned().unwrap_or_default();
+                assert_eq!(row, [place(&said.affirmed, 0), place(&said.affirmed, 1), place(&said.denied, 0)]);
+            }
         }
         assert_eq!(texts.len(), 40);
         let (things, phrases) = (true, true);

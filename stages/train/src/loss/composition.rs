@@ -41,32 +41,10 @@ impl Part for Composition {
         "texts move to what they affirm minus a share of what they deny, as seen before training";
 }
 
-/// Phrases that a statement affirms, at most; and those that it denies.
-const AFFIRMED: u8 = 2;
-const DENIED: u8 = 1;
-/// Things that a whole caption denies, at most.
-const DENIED_OF_WHOLE: u8 = 2;
-
-fn affirmed(statement: Statement) -> impl Iterator<Item = Role> {
-    (0..AFFIRMED).map(move |place| Role::Affirmed(statement, place))
-}
-
-fn denied(statement: Statement, count: u8) -> impl Iterator<Item = Role> {
-    (0..count).map(move |place| Role::Denied(statement, place))
-}
-
-/// The roles of the phrases of a statement, as [`Composition::targets`] reads them.
-fn phrases(statement: Statement) -> impl Iterator<Item = Role> {
-    affirmed(statement).chain(denied(statement, DENIED))
-}
-
 impl Loss for Composition {
     fn needs(&self) -> Needs {
         let whole = TextNeed {
-            roles: [Role::Original, Role::Negated(0)]
-                .into_iter()
-                .chain(denied(Statement::Negated(0), DENIED_OF_WHOLE))
-                .collect(),
+            roles: [Role::Original, Role::Negated(0)].into_iter().chain(Statement::Negated(0).denied()).collect(),
             what: "whole captions with a denial",
             help: "list \"negated\" in `writer` in the stage captions, or set composition.whole = 0.0 in the stage train",
         };
@@ -75,7 +53,7 @@ impl Loss for Composition {
             roles: [Role::Original]
                 .into_iter()
                 .chain(first.map(Role::from))
-                .chain(first.into_iter().flat_map(phrases))
+                .chain(first.into_iter().flat_map(Statement::phrases))
                 .collect(),
             what: "pairs of a true and a false text with what they affirm and deny",
             help: "list \"twins\" in `writer` and set twins.phrases = true in the stage captions, or set \
@@ -112,7 +90,7 @@ impl Composition {
         let captions = step.start()?.of(Role::Original)?;
         let mut texts = Vec::new();
         for n in step.texts.numbered(Role::Negated) {
-            let roles: Vec<Role> = denied(Statement::Negated(n), DENIED_OF_WHOLE).collect();
+            let roles: Vec<Role> = Statement::Negated(n).denied().collect();
             let things = step.start()?.phrases(&roles)?;
             let each: Vec<Option<&[f32]>> = things.each().collect();
             let means = each.chunks(roles.len()).flat_map(|phrases| mean_of(phrases, things.width()));
@@ -127,26 +105,29 @@ impl Composition {
         let pairs = step.texts.pairs(Role::True, Role::False)?.len() as u8;
         let statements: Vec<Statement> = (0..pairs).flat_map(|n| [Statement::True(n), Statement::False(n)]).collect();
         let roles: Vec<Role> =
-            [Role::Original].into_iter().chain(statements.iter().copied().flat_map(phrases)).collect();
+            [Role::Original].into_iter().chain(statements.iter().copied().flat_map(Statement::phrases)).collect();
         let things = step.start()?.phrases(&roles)?;
+        let (targets, counts) = self.targets(&things, &statements);
         let texts: Vec<Role> = statements.into_iter().map(Role::from).collect();
         let texts = step.texts.interleaved(&texts)?;
-        let (targets, counts) = self.targets(&things, roles.len());
         let device = texts.device().inner();
         let (count, target) = (counts.iter().sum::<f32>().max(1.0), rows(targets, things.width(), &device));
         Ok((away(texts, target) * rows(counts, 1, &device)).sum() / count)
     }
 
-    /// The composition of each statement, image by image, and 1 or 0: whether it counts. `things` are, per image, the caption and the
-    /// phrases of its statements with the roles of [`phrases`]: `per_image` in all.
-    fn targets(&self, things: &Phrases, per_image: usize) -> (Vec<f32>, Vec<f32>) {
+    /// The composition of each statement, image by image, and 1 or 0: whether it counts. `things` are, per
+    /// image, the caption and the phrases of each of `statements`.
+    fn targets(&self, things: &Phrases, statements: &[Statement]) -> (Vec<f32>, Vec<f32>) {
+        let per_image = 1 + statements.iter().map(|statement| statement.phrases().count()).sum::<usize>();
         let neutral = unit(things.mean_without(0, per_image));
         let each: Vec<Option<&[f32]>> = things.each().collect();
         let (mut targets, mut counts) = (Vec::new(), Vec::new());
         for of_image in each.chunks(per_image) {
-            let (caption, statements) = of_image.split_at(1);
-            for statement in statements.chunks(usize::from(AFFIRMED + DENIED)) {
-                let (affirmed, denied) = statement.split_at(usize::from(AFFIRMED));
+            let (caption, mut rest) = of_image.split_at(1);
+            for statement in statements {
+                let (affirmed, after) = rest.split_at(statement.affirmed().count());
+                let (denied, after) = after.split_at(statement.denied().count());
+                rest = after;
                 let affirms = affirmed.iter().any(Option::is_some);
                 let mut target = if affirms { unit(mean_of(affirmed, things.width())) } else { neutral.clone() };
                 let has_caption = caption[0].is_some() && affirmed.contains(&caption[0]);
@@ -222,14 +203,13 @@ mod tests {
         let start = |role| rows_of_unit(&case.start.rows(role), d);
         let mut expected = 0.0;
         for i in 0..b {
-            let denied: Vec<Vec<f64>> =
-                denied(Statement::Negated(0), 2).map(|role| start(role).swap_remove(i)).collect();
+            let denied: Vec<Vec<f64>> = Statement::Negated(0).denied().map(|role| start(role).swap_remove(i)).collect();
             let denied: Vec<&[f64]> = denied.iter().map(Vec::as_slice).collect();
             let whole = composed(&start(Role::Original)[i], &denied, 0.1);
             expected += 0.7 * (1.0 - dot(&t[3 * i], &whole)) / b as f64;
             for (place, statement) in [(1, Statement::True(0)), (2, Statement::False(0))] {
                 let said = |role| start(role).swap_remove(i);
-                let both: Vec<Vec<f64>> = affirmed(statement).map(said).collect();
+                let both: Vec<Vec<f64>> = statement.affirmed().map(said).collect();
                 let sum = both[0].iter().zip(&both[1]).map(|(a, b)| a + b).collect();
                 let target = composed(&plain_unit(sum), &[&said(Role::Denied(statement, 0))], 0.6);
                 expected += 1.3 * (1.0 - dot(&t[3 * i + place], &target)) / (2 * b) as f64;
@@ -245,7 +225,7 @@ mod tests {
         let features = vec![1.0, 0.0, 0.0, 1.0];
         let targets = |places: &[Option<usize>]| {
             let things = Phrases::new(2, features.clone(), places.to_vec());
-            COMPOSITION.targets(&things, 4).0
+            COMPOSITION.targets(&things, &[Statement::True(0)]).0
         };
         let near = |found: &[f32], expected: [f32; 2]| {
             let expected = unit(expected.to_vec());
@@ -258,7 +238,7 @@ mod tests {
         near(&targets(&[Some(0), Some(1), Some(0), None]), [1.0, 1.0]);
         let counts = |denials| {
             let things = Phrases::new(2, features.clone(), vec![Some(0), None, None, Some(1), Some(1), None, None]);
-            Composition { denials, ..COMPOSITION }.targets(&things, 7).1
+            Composition { denials, ..COMPOSITION }.targets(&things, &[Statement::True(0), Statement::False(0)]).1
         };
         assert_eq!((counts(true), counts(false)), (vec![1.0, 1.0], vec![0.0, 1.0]));
     }
