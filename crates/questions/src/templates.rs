@@ -114,6 +114,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use stage_captions::templates::expanded;
     use stage_captions::wordnet::WordNet;
 
     #[test]
@@ -156,17 +157,6 @@ mod tests {
         words.split_whitespace().filter(|word| !WEAK.contains(word)).map(str::to_owned).collect()
     }
 
-    /// Every wording of a line of negated.txt, where "[a|b]" stands for "a" and for "b".
-    fn expanded(line: &str) -> Vec<String> {
-        let Some((before, (choices, after))) =
-            line.split_once('[').and_then(|(before, rest)| Some((before, rest.split_once(']')?)))
-        else {
-            return vec![line.to_owned()];
-        };
-        let after = expanded(after);
-        choices.split('|').flat_map(|choice| after.iter().map(move |end| format!("{before}{choice}{end}"))).collect()
-    }
-
     #[test]
     fn training_uses_none_of_these_wordings() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../stages/captions/templates");
@@ -176,7 +166,8 @@ mod tests {
             let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
             files += 1;
             let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-            trained.extend(lines.flat_map(expanded).flat_map(|line| line.split('|').map(carrier).collect::<Vec<_>>()));
+            let wordings = lines.flat_map(|line| expanded(line).unwrap());
+            trained.extend(wordings.flat_map(|line| line.split('|').map(carrier).collect::<Vec<_>>()));
         }
         assert!(files >= 3 && trained.len() > 100, "{files} files, {} wordings", trained.len());
         for template in every_template() {
@@ -188,6 +179,11 @@ mod tests {
     fn kinds_have_equally_many_wordings_and_all_differ() {
         let all = every_template();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
+        for kind in Kind::ALL {
+            let all: Vec<&str> = Wordings::ALL.into_iter().flat_map(|wordings| kind.templates(wordings)).collect();
+            let carriers: BTreeSet<Vec<String>> = all.iter().map(|template| carrier(template)).collect();
+            assert_eq!(carriers.len(), all.len(), "{kind:?} has a wording twice: {carriers:?}");
+        }
         for wordings in Wordings::ALL {
             assert!(Kind::ALL.iter().all(|kind| kind.templates(wordings).len() == 6), "{wordings:?}");
             assert_eq!(wordings.queries().len(), 6, "{wordings:?}");

@@ -12,7 +12,7 @@ mod twins;
 
 pub use file::{Source, TemplateError};
 pub use grammar::{alone, bare, cut, with_article};
-pub use negated::{NegatedTemplate, negated};
+pub use negated::{NegatedTemplate, expanded, negated};
 pub use negations::{compositional, full};
 pub use template::{Filling, Template};
 pub use twins::{Said, Says, TwinTemplate, twins};

@@ -82,8 +82,11 @@ fn template(wording: &str) -> Result<Template, String> {
     Ok(template)
 }
 
-/// Every wording of a line with alternatives.
-fn expanded(line: &str) -> Result<Vec<String>, String> {
+/// Every wording of a line with alternatives: `[a|b]` stands for `a` and for `b`.
+///
+/// # Errors
+/// When `[` has no `]`.
+pub fn expanded(line: &str) -> Result<Vec<String>, String> {
     let Some((before, rest)) = line.split_once('[') else { return Ok(vec![line.to_owned()]) };
     let (choices, after) = rest.split_once(']').ok_or("`[` and `]` do not pair up")?;
     let after = expanded(after)?;
