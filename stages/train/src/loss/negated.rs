@@ -12,11 +12,13 @@ use crate::error::TrainError;
 options! {
     /// Whole captions with a denial find their image, as plain captions do: "A dog runs on grass, but
     /// there is no ball". Without it a tower that learns short denials lets them drown a long caption,
-    /// and loses retrieval with negation. The weighted sum of two terms:
+    /// and loses retrieval with negation. The weighted sum of three terms:
     ///
     /// - `negated`: InfoNCE from text to image: each of the N texts per image chooses its image among
     ///   B. The images are the negatives: with `margin`, one that looks more like what the text denies
     ///   than its own image does counts as more similar than it is, and so has to be further away.
+    /// - `negated_back`: the same from image to text: each image chooses its text among those of the B
+    ///   images, one of each.
     /// - `contradiction`: `softplus((s_false - s_true) / temperature)` of a text and the same text
     ///   with something denied that the image shows.
     pub struct Negated {
@@ -28,6 +30,8 @@ options! {
         /// the text denies (a difference of cosines of the tower before training). Above 0 it costs a
         /// forward pass of the denied things per step.
         margin: f64 = 0.0, 0.0..=100.0;
+        /// Weight of "images find their texts".
+        negated_back: f64 = 0.0, 0.0..=1e6;
         /// Weight of "a text fits better than its contradiction". Above 0 it needs such texts: set
         /// contradictions = true for the writer `negated`.
         contradiction: f64 = 0.0, 0.0..=1e6;
@@ -76,16 +80,23 @@ impl Loss for Negated {
         let own: Vec<u32> = (0..step.count() as u32).collect();
         let numbers: Vec<u8> = step.texts.numbered(Role::Negated).collect();
         let apart = apart(step.same, &images.device());
-        let (mut negated, mut contradiction) = (Vec::new(), Vec::new());
+        let (mut negated, mut back, mut contradiction) = (Vec::new(), Vec::new(), Vec::new());
         for &n in &numbers {
             let texts = step.texts.of(Role::Negated(n))?;
-            let mut cosines = texts.clone().matmul(images.clone().transpose());
-            if self.margin > 0.0 {
-                cosines = cosines + self.closer(step, n)? * self.margin;
+            let chosen = |cosines: Tensor<2>| {
+                let logits = cosines / self.temperature;
+                let logits = apart.clone().map_or(logits.clone(), |apart| logits + apart);
+                cross_entropy(logits, &own)
+            };
+            let cosines = texts.clone().matmul(images.clone().transpose());
+            if self.negated_back > 0.0 {
+                back.push(chosen(cosines.clone().transpose()));
             }
-            let logits = cosines / self.temperature;
-            let logits = apart.clone().map_or(logits.clone(), |apart| logits + apart);
-            negated.push(cross_entropy(logits, &own));
+            negated.push(chosen(if self.margin > 0.0 {
+                cosines + self.closer(step, n)? * self.margin
+            } else {
+                cosines
+            }));
             if self.contradiction > 0.0 {
                 let way = texts - step.texts.of(Role::Misnegated(n))?;
                 let margin = (way * images.clone()).sum_dim(1) / self.temperature;
@@ -94,6 +105,9 @@ impl Loss for Negated {
         }
         let mean = |values: Vec<Tensor<1>>| Tensor::cat(values, 0).mean();
         let mut terms = vec![Term { name: "negated", weight: self.negated, value: mean(negated) }];
+        if self.negated_back > 0.0 {
+            terms.push(Term { name: "negated_back", weight: self.negated_back, value: mean(back) });
+        }
         if self.contradiction > 0.0 {
             terms.push(Term { name: "contradiction", weight: self.contradiction, value: mean(contradiction) });
         }
@@ -124,8 +138,14 @@ mod tests {
     use super::*;
 
     const ROLES: [Role; 4] = [Role::Negated(0), Role::Misnegated(0), Role::Negated(1), Role::Misnegated(1)];
-    const NEGATED: Negated =
-        Negated { temperature: 0.1, negated: 0.7, margin: 0.6, contradiction: 1.3, image_noise: 0.0 };
+    const NEGATED: Negated = Negated {
+        temperature: 0.1,
+        negated: 0.7,
+        margin: 0.6,
+        negated_back: 0.4,
+        contradiction: 1.3,
+        image_noise: 0.0,
+    };
 
     #[test]
     fn matches_a_plain_reference() {
@@ -133,7 +153,7 @@ mod tests {
         let mut case = Case::new(&ROLES, b, d, 3);
         case.same = vec![0, 1, 2, 0, 4];
         let (t, v) = (unit(&case.texts, d), unit(&case.images, d));
-        let (mut negated, mut contradiction) = (0.0, 0.0);
+        let (mut negated, mut back, mut contradiction) = (0.0, 0.0, 0.0);
         for n in 0..2 {
             let denied = unit(&case.start.rows(Role::Denied(Statement::Negated(n as u8), 0)), d);
             for i in 0..b {
@@ -142,12 +162,14 @@ mod tests {
                 let more = |j: usize| (dot(&denied[i], &v[j]) - dot(&denied[i], &v[i])).max(0.0);
                 let scores: Vec<f64> = others.iter().map(|&j| dot(text, &v[j]) + 0.6 * more(j)).collect();
                 negated += surprise(&scores, others.iter().position(|&j| j == i).unwrap(), 0.1) / (2 * b) as f64;
+                let scores: Vec<f64> = others.iter().map(|&j| dot(&t[4 * j + 2 * n], &v[i])).collect();
+                back += surprise(&scores, others.iter().position(|&j| j == i).unwrap(), 0.1) / (2 * b) as f64;
                 let (yes, no) = (dot(text, &v[i]), dot(&t[4 * i + 2 * n + 1], &v[i]));
                 contradiction += ((no - yes) / 0.1).exp().ln_1p() / (2 * b) as f64;
             }
         }
         let found: f32 = total(&case.terms(&NEGATED)).unwrap().into_scalar();
-        let expected = 0.7 * negated + 1.3 * contradiction;
+        let expected = 0.7 * negated + 0.4 * back + 1.3 * contradiction;
         assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
     }
 
