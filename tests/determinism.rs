@@ -33,6 +33,13 @@ fn workers_channels_and_caches_change_nothing() {
     assert!(first.weights() == warm.weights(), "a warm cache changed the weights");
     assert!(first.weights() == wide.weights(), "worker counts or channel sizes changed the weights");
 
+    std::fs::create_dir(bench.path("moved")).unwrap();
+    for shard in ["a-000.tar", "a-001.tar"] {
+        std::fs::copy(bench.path(shard), bench.path("moved").join(shard)).unwrap();
+    }
+    let moved = bench.run("moved", &["stage.shards.urls=moved/a-{000..001}.tar"]).whole();
+    assert!(first.weights() == moved.weights(), "the same shards in another folder changed the weights");
+
     let seeded = bench.run("seeded", &["run.seed=4"]).whole();
     assert!(first.weights() != seeded.weights(), "another seed must draw other captions");
 }

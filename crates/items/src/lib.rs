@@ -18,5 +18,5 @@ pub mod texts;
 
 pub use memory::{CachedSample, FeatureMemory, Memory, Recipe, ShardPlan};
 pub use model::{StartEncoder, TextEncoder, TextEncoderHandle};
-pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work};
+pub use sample::{Encoded, Feature, Flow, ImageBytes, Pixels, Sample, SampleId, Shard, ShardFault, Work, shard_name};
 pub use texts::{Batch, BatchItem, Captioned, NO_NEIGHBOUR, Paired, Role, Statement, Tokens};

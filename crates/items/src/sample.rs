@@ -15,6 +15,13 @@ pub struct Shard {
     pub identity: String,
 }
 
+/// The last part of a shard's path or URL. Draws are keyed by it, so that the same data in another place
+/// gives the same run.
+pub fn shard_name(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
 /// Which sample, for draws, for the cache and for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleId {
@@ -218,5 +225,19 @@ impl Item for Flow<Encoded> {
 
     fn label(&self) -> String {
         label(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_shard_does_not_depend_on_where_it_lies() {
+        for url in
+            ["a-0.tar", "/data/a-0.tar", "s3://bucket/x/a-0.tar", "https://host/a-0.tar?token=/1", "C:\\d\\a-0.tar"]
+        {
+            assert_eq!(shard_name(url), "a-0.tar", "{url}");
+        }
     }
 }

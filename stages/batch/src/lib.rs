@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use items::contract::EVERY_STEP;
-use items::{Batch, BatchItem, Encoded, Feature, Flow, Sample, Work};
+use items::{Batch, BatchItem, Encoded, Feature, Flow, Sample, Work, shard_name};
 use pipeline_engine::{Build, Built, Fact, Inlet, Ledger, Outlet, Pass, Stage, StageError, StageKind, choice, options};
 use rand::RngExt;
 
@@ -183,7 +183,8 @@ fn make(pass: &Pass<'_>, step: u64, samples: &[(Sample<Encoded>, Feature)]) -> R
         features.extend_from_slice(feature);
         let next = images.len() as u32;
         let image = *images.entry(feature.iter().map(|x| x.to_bits()).collect()).or_insert(next);
-        let mut rng = pass.draw("batch.caption").text(&sample.id.shard.url).number(sample.id.index.into()).rng();
+        let shard = shard_name(&sample.id.shard.url);
+        let mut rng = pass.draw("batch.caption").text(shard).number(sample.id.index.into()).rng();
         let drawn = if sample.captions.len() > 1 { rng.random_range(0..sample.captions.len()) } else { 0 };
         items.push(BatchItem {
             key: sample.id.key.clone(),

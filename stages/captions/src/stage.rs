@@ -1,7 +1,7 @@
 //! `kind = "captions"`.
 
 use items::contract::{self, EVERY_STEP};
-use items::{Captioned, Paired, Role, StartEncoder, metric};
+use items::{Captioned, Paired, Role, StartEncoder, metric, shard_name};
 use pipeline_engine::rng::Draw;
 use pipeline_engine::{
     Build, Built, Fact, Inlet, Look, Need, Outlet, Pass, RunDir, Several, Stage, StageError, StageKind, choice, options,
@@ -181,7 +181,7 @@ impl Running {
                 naming.add(reading.caption(i), reading.drawn(i).nouns.iter().any(Noun::is_thing));
             }
         }
-        let draw = |i: usize| draw.clone().text(&items[i].shard).text(&items[i].key);
+        let draw = |i: usize| draw.clone().text(shard_name(&items[i].shard)).text(&items[i].key);
         let mut texts = self.writers.write(&reading, &draw, counts)?;
         if let Some(fixed) = &mut self.fixed {
             for (item, row) in items.iter().zip(texts.chunks_mut(self.writers.roles().len())) {
