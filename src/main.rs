@@ -1,5 +1,6 @@
 //! `pipeline`: negation-aware CLIP fine-tuning as a streaming dataflow pipeline.
 
+mod answers;
 mod cli;
 mod commands;
 mod inspect;

@@ -262,11 +262,54 @@ fn a_benchmark_in_a_config_is_measured_before_and_after() {
             bench.folder.path().display()
         );
     std::fs::write(bench.path("pipeline.toml"), text).unwrap();
-    let results = bench.run("r", &[]).whole().results();
+    let run = bench.run("r", &[]).whole();
+    let results = run.results();
     for phase in ["before", "after"] {
         let taken = |part: &str| results.iter().any(|r| r["phase"] == phase && r["eval"] == "own" && r["part"] == part);
         assert!(taken("all") && taken("positive") && taken("hybrid"), "{phase}: {results:?}");
+        let answers = std::fs::read_to_string(run.dir.join(format!("answers-{phase}.jsonl"))).unwrap();
+        let answers: Vec<Value> = answers.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((answers.len(), &answers[0]["eval"], &answers[1]["part"]), (2, &"own".into(), &"hybrid".into()));
+        assert_eq!(answers[0]["key"], format!("{}.jpg", keys[0]));
     }
+    let said = run.stdout();
+    assert!(said.contains("of 2 questions, ") && said.contains("r/report.html"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn open_shows_the_page_of_the_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let bench = common::Bench::new(32).set("run.epochs", "1");
+    bench.write_config();
+    let (browser, shown) = (bench.path("bin/xdg-open"), bench.path("shown"));
+    std::fs::create_dir(bench.path("bin")).unwrap();
+    std::fs::write(
+        &browser,
+        format!("#!/bin/sh\nprintf %s \"$1\" > '{0}.new' && mv '{0}.new' '{0}'\n", shown.display()),
+    )
+    .unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let ran = common::pipeline()
+        .env("PATH", path)
+        .args([
+            "run",
+            bench.path("pipeline.toml").to_str().unwrap(),
+            "--open",
+            "--set=run.name=r",
+            "--set=run.epochs=1",
+        ])
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    // The browser is not waited for.
+    let waiting = std::time::Instant::now();
+    while !shown.exists() && waiting.elapsed().as_secs() < 30 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let page = std::fs::read_to_string(&shown).unwrap();
+    assert_eq!(Path::new(&page), bench.path("runs/r/report.html"));
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use benchmarks::Source;
 use benchmarks::kinds::retrieval::Retrieval;
 use benchmarks::score::Series;
+use benchmarks::{Answered, Outcomes, Source};
 use clap::{Args, builder::PossibleValuesParser};
 use clip::TextTower;
 use items::metric;
@@ -45,6 +45,9 @@ pub struct Arguments {
     /// Write the measurements as JSON lines, as in a run's results.jsonl.
     #[arg(long, value_name = "OUT")]
     json: Option<PathBuf>,
+    /// Write how each question of a multiple choice was answered, as JSON lines.
+    #[arg(long, value_name = "OUT")]
+    answers: Option<PathBuf>,
     /// The weight of what a text denies, in the training-free answers training_free and lambda.
     #[arg(long, default_value_t = 0.5)]
     lambda: f64,
@@ -122,6 +125,7 @@ struct Score {
     /// How much of the file it stands on, for people.
     coverage: String,
     series: Vec<Series>,
+    answers: Vec<Answered>,
 }
 
 impl Arguments {
@@ -140,11 +144,8 @@ impl Arguments {
             None => None,
         };
         let (table, lines) = self.report(&own, other.as_ref());
-        if let Some(path) = &self.json {
-            let text: String = lines.iter().map(|line| json!(line).to_string() + "\n").collect();
-            pipeline_engine::write_atomically(path, text.as_bytes())
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        write_lines(self.json.as_deref(), lines.iter().map(|line| json!(line)))?;
+        write_lines(self.answers.as_deref(), own.answers.iter().map(|answer| answer.line(&self.benchmark)))?;
         print::stdout(&table);
         Ok(())
     }
@@ -202,7 +203,8 @@ impl Arguments {
             let encoder = Model::of(build).and_then(|model| text_encoder(&model, &self.device));
             let encoder = encoder.map_err(|error| named(&given(), error))?;
             let score = source.open(&self.benchmark, build).and_then(|benchmark| {
-                Ok(Score { coverage: benchmark.coverage().describe(), series: benchmark.series(&encoder)? })
+                let Outcomes { series, answers } = benchmark.outcomes(&encoder)?;
+                Ok(Score { coverage: benchmark.coverage().describe(), series, answers })
             });
             score.map_err(|error| named(&self.benchmark, error))
         })?;
@@ -244,6 +246,13 @@ impl Arguments {
         let text = toml::to_string(&config).map_err(anyhow::Error::from)?;
         Ok(Config::parse(COMMAND_LINE, text, PathBuf::from("."))?)
     }
+}
+
+/// Writes JSON lines, if a file is asked for.
+fn write_lines(path: Option<&Path>, lines: impl Iterator<Item = serde_json::Value>) -> anyhow::Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    pipeline_engine::write_atomically(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Where options come from, for messages.

@@ -3,6 +3,7 @@
 //! One file, no scripts, nothing from the network. Every bar and curve has its number beside it and a pattern of its own,
 //! so that nothing depends on colour.
 
+mod mended;
 mod pictures;
 mod plots;
 mod samples;
@@ -17,7 +18,11 @@ use pipeline_engine::files::write_atomically;
 use pipeline_engine::{StageReport, Timeline};
 use serde_json::Value;
 
+use crate::answers::Changes;
 use crate::text;
+
+/// The page in a run folder.
+pub const FILE: &str = "report.html";
 
 /// Lines of a table that are shown; the rest is only counted.
 const SHOWN: usize = 40;
@@ -31,6 +36,7 @@ struct Files {
     results: Vec<Value>,
     examples: Vec<Value>,
     skipped: Vec<Value>,
+    changes: Option<Changes>,
 }
 
 impl Files {
@@ -52,6 +58,7 @@ impl Files {
             results: lines("results.jsonl"),
             examples: lines("examples.jsonl"),
             skipped: lines("skipped.jsonl"),
+            changes: Changes::read(dir),
         })
     }
 
@@ -83,7 +90,7 @@ impl Files {
 /// Reads the run folder and writes `report.html` into it.
 pub fn write(dir: &Path) -> anyhow::Result<()> {
     let files = Files::read(dir)?;
-    let path = dir.join("report.html");
+    let path = dir.join(FILE);
     write_atomically(&path, page(&files).as_bytes()).with_context(|| path.display().to_string())
 }
 
@@ -98,6 +105,7 @@ fn page(files: &Files) -> String {
     );
     facts(&mut page, files);
     scores::table(&mut page, &files.results);
+    mended::pictures(&mut page, files);
     scores::loss(&mut page, files);
     work::graph(&mut page, files);
     work::over_time(&mut page, files);
@@ -255,6 +263,31 @@ mod tests {
         assert!(!page.contains("<script") && !page.contains("http"), "scripts or links in the page");
         assert!(!page.contains("#0101"), "a stand-in colour is left");
         assert!(page.len() < 200_000, "{} bytes", page.len());
+    }
+
+    #[test]
+    fn pictures_whose_question_was_mended_stand_in_the_page() {
+        let dir = folder();
+        let mut png = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(9, 9).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        std::fs::write(dir.path().join("k.png"), png.into_inner()).unwrap();
+        for (name, chosen, cosines) in [("before", 0, "0.3,0.2"), ("after", 1, "0.1,0.25")] {
+            let line = format!(
+                "{{\"eval\":\"q\",\"shard\":\"{}/ (1 files, ab)\",\"key\":\"k.png\",\"texts\":[\"a <dog>\",\"no dog\"],\
+                 \"correct\":1,\"chosen\":{chosen},\"cosines\":[{cosines}]}}\n",
+                dir.path().display()
+            );
+            std::fs::write(dir.path().join(format!("answers-{name}.jsonl")), line).unwrap();
+        }
+        let page = page(&Files::read(dir.path()).unwrap());
+        for part in [
+            "1 were answered wrong before and right after",
+            "<dt>true: 0.200 → 0.250<dd>no dog",
+            "<dt>false, chosen before: 0.300 → 0.100<dd>a &lt;dog&gt;",
+            "data:image/jpeg;base64,",
+        ] {
+            assert!(page.contains(part), "{part} is not in the page");
+        }
     }
 
     #[test]

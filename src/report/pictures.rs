@@ -27,6 +27,16 @@ pub fn thumbnails(base: &Path, wanted: &BTreeSet<Key>) -> BTreeMap<Key, String> 
     }
     let mut found = BTreeMap::new();
     for (shard, mut keys) in by_shard {
+        // A part of a folder, as the stage `files` names it.
+        if let Some((folder, _)) = shard.split_once("/ (") {
+            for key in keys {
+                let picture = base.join(folder).join(key);
+                let fits = std::fs::metadata(&picture).is_ok_and(|file| file.len() <= MOST_BYTES);
+                let thumbnail = fits.then(|| std::fs::read(&picture).ok().and_then(shrink)).flatten();
+                found.extend(thumbnail.map(|thumbnail| ((shard.to_owned(), key.to_owned()), thumbnail)));
+            }
+            continue;
+        }
         let path = base.join(shard.strip_prefix("file://").unwrap_or(shard));
         if let Ok(file) = File::open(&path) {
             // Damage in a shard is in the ledger already.

@@ -51,7 +51,8 @@ pub fn examples(page: &mut String, files: &Files) {
     page.push_str("</div>");
 }
 
-fn figure(page: &mut String, found: &BTreeMap<Key, String>, key: &Key, what: &str, caption: &str) {
+/// A picture, or a box in its place.
+pub fn figure(page: &mut String, found: &BTreeMap<Key, String>, key: &Key, what: &str, caption: &str) {
     page.push_str("<figure>");
     match found.get(key) {
         Some(data) => {

@@ -3,7 +3,9 @@
 use std::any::Any;
 
 use items::{TextEncoder, TextEncoderHandle};
-use pipeline_engine::{Measurement, Moment, Probe, StageError};
+use pipeline_engine::{Findings, Moment, Probe, StageError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::score::Series;
 
@@ -44,16 +46,60 @@ impl Coverage {
     }
 }
 
+/// What a text encoder made of a benchmark.
+#[derive(Debug, Clone, Default)]
+pub struct Outcomes {
+    /// What is measured, without empty series.
+    pub series: Vec<Series>,
+    /// How each question was answered; none where a benchmark does not ask questions.
+    pub answers: Vec<Answered>,
+}
+
+impl From<Vec<Series>> for Outcomes {
+    fn from(series: Vec<Series>) -> Self {
+        Self { series, answers: Vec::new() }
+    }
+}
+
+/// A question with several texts, and how near each of them is to the image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// The shard or folder that holds the image.
+    pub shard: String,
+    /// The image's key there.
+    pub key: String,
+    /// The type of the question, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
+    /// The texts to choose from.
+    pub texts: Vec<String>,
+    /// Which one is true, counted from 0.
+    pub correct: usize,
+    /// Which one was chosen. Of a tie with the true one, the other.
+    pub chosen: usize,
+    /// The cosine of each text with the image.
+    pub cosines: Vec<f32>,
+}
+
+impl Answered {
+    /// A line of a run's `answers-before.jsonl` and `answers-after.jsonl`.
+    pub fn line(&self, eval: &str) -> Value {
+        let mut line = json!(self);
+        line["eval"] = eval.into();
+        line
+    }
+}
+
 /// A benchmark whose images are encoded: it takes a text encoder and gives outcomes.
 pub trait Benchmark: Send {
     /// What its scores stand on.
     fn coverage(&self) -> &Coverage;
 
-    /// The outcomes of a text encoder, without empty series.
+    /// The outcomes of a text encoder.
     ///
     /// # Errors
     /// When the encoder fails, or its features have another width than the images'.
-    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError>;
+    fn outcomes(&self, encoder: &dyn TextEncoder) -> Result<Outcomes, StageError>;
 }
 
 /// A benchmark in an `[[eval]]` table.
@@ -74,12 +120,14 @@ impl Probed {
 }
 
 impl Probe for Probed {
-    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Vec<Measurement>, StageError> {
+    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Findings, StageError> {
         let encoder = subject
             .downcast_ref::<TextEncoderHandle>()
             .ok_or_else(|| StageError::msg("the last stage trains no text encoder; this [[eval]] measures one"))?;
-        let series = self.benchmark.series(&*encoder.0)?;
-        Ok(series.iter().map(|series| series.measured(moment, &self.name)).collect())
+        let Outcomes { series, answers } = self.benchmark.outcomes(&*encoder.0)?;
+        let measurements = series.iter().map(|series| series.measured(moment, &self.name)).collect();
+        let answers = answers.iter().map(|answer| answer.line(&self.name)).collect();
+        Ok(Findings { measurements, answers })
     }
 }
 

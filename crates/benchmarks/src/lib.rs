@@ -21,5 +21,5 @@ mod tests;
 pub mod texts;
 pub mod verify;
 
-pub use benchmark::{Benchmark, Coverage};
+pub use benchmark::{Answered, Benchmark, Coverage, Outcomes};
 pub use kinds::Source;

@@ -12,7 +12,7 @@ use pipeline_engine::{
     StageKind, Value, check, options, outside_run,
 };
 
-use crate::benchmark::Probed;
+use crate::benchmark::{Answered, Outcomes, Probed};
 use crate::kinds::Source;
 use crate::score::Series;
 
@@ -205,16 +205,17 @@ fn scored(world: &Path, kind: &str, file: &str, images: &str, more: &[(&str, Val
         options.push(("file", Value::String("file".to_owned())));
     }
     options.extend(more.iter().cloned());
-    let series = |benchmark: Box<dyn crate::Benchmark>| Scores {
-        coverage: benchmark.coverage().describe(),
-        series: benchmark.series(&Words).unwrap(),
+    let scores = |benchmark: Box<dyn crate::Benchmark>| {
+        let Outcomes { series, answers } = benchmark.outcomes(&Words).unwrap();
+        Scores { coverage: benchmark.coverage().describe(), series, answers }
     };
-    opened(world, kind, &options, series).unwrap()
+    opened(world, kind, &options, scores).unwrap()
 }
 
 struct Scores {
     coverage: String,
     series: Vec<Series>,
+    answers: Vec<Answered>,
 }
 
 impl Scores {
@@ -270,6 +271,12 @@ fn our_own_multiple_choice() {
     let scores = scored(world.path(), "mcq", lines, "s.tar", &[]);
     assert_eq!((scores.of("accuracy", "all"), scores.of("accuracy", "positive")), ((0.5, 2), (1.0, 1)));
     assert_eq!(scores.coverage, "2 of 2 rows");
+    let chosen: Vec<_> = scores.answers.iter().map(|answer| (answer.correct, answer.chosen)).collect();
+    assert_eq!(chosen, [(1, 1), (1, 0)]);
+    let first = &scores.answers[0];
+    assert_eq!((first.key.as_str(), first.part.as_deref()), ("dog-ball", Some("positive")));
+    assert_eq!(first.texts, ["A cat", "A dog and a ball"]);
+    assert!(first.shard.ends_with("s.tar") && first.cosines[1] > first.cosines[0], "{first:?}");
     assert!(!scores.names().iter().any(|name| name.starts_with("training_free")));
 }
 
@@ -369,7 +376,9 @@ fn a_benchmark_measures_the_text_encoder_of_the_last_stage() {
         let probe = |benchmark| Probed::probe("own", benchmark).measure(subject, &moment);
         opened(world.path(), "negbench-mcq", &options, probe).unwrap()
     };
-    let lines = measured(&TextEncoderHandle(Arc::new(Words))).unwrap();
+    let found = measured(&TextEncoderHandle(Arc::new(Words))).unwrap();
+    let (lines, answers) = (found.measurements, found.answers);
+    assert_eq!((answers.len(), &answers[0]["eval"], &answers[0]["correct"]), (2, &"own".into(), &0.into()));
     assert_eq!((lines[0].eval.as_str(), lines[0].metric.as_str(), lines[0].n), ("own", "accuracy", 2));
     assert!(measured(&3).unwrap_err().to_string().contains("trains no text encoder"));
 }

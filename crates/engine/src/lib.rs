@@ -39,8 +39,8 @@ pub use ledger::{Ledger, LedgerError, Skip};
 pub use plan::{EvalView, Kind, Plan, Port, Preset, Registry, Section, StageView, check};
 pub use run::{Event, LastCheckpoint, Limits, Pipeline, PipelineProfile, Profiler, StageProfile, Summary, outside_run};
 pub use stage::{
-    Build, Built, Fact, Look, MARK, Map, Measurement, Moment, Need, Pass, Phase, Position, Probe, ProbePart, RunDir,
-    Services, Side, Skipped, Source, Stage, StageKind, Worker, in_order,
+    Build, Built, Fact, Findings, Look, MARK, Map, Measurement, Moment, Need, Pass, Phase, Position, Probe, ProbePart,
+    RunDir, Services, Side, Skipped, Source, Stage, StageKind, Worker, in_order,
 };
 pub use watch::{
     Gauge, Handle, Live, LiveStage, Made, Meter, OnStep, Snapshot, StageReport, StepValues, Timeline, TimelineCell,

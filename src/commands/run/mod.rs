@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use pipeline_engine::{Event, Handle, Pipeline, Plan, RunDir, RunError, Summary, Tracer};
 
 use super::{ConfigArguments, Context, Failure};
+use crate::answers::Changes;
 use crate::progress::{Mode, Progress};
 use crate::status::SharedStatus;
 use crate::{exit, log, metrics, print, report};
@@ -33,6 +34,9 @@ pub struct Arguments {
     /// Replace the run of this name; the old one is deleted once the new one has started.
     #[arg(long)]
     force: bool,
+    /// Show report.html in the browser when the run is done.
+    #[arg(long)]
+    open: bool,
     /// Write every span of every worker to FILE, for https://ui.perfetto.dev.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -172,8 +176,18 @@ impl Arguments {
             }
         })?;
         report::write(&summary.dir).context("cannot write the report")?;
+        let page = summary.dir.join(report::FILE);
+        if self.open
+            && let Err(error) = open::that_detached(&page)
+        {
+            tracing::warn!("cannot show {}: {error}", page.display());
+        }
         if !self.of_sweep {
             print::stdout(&print::summary(&summary));
+            if let Some(changes) = Changes::read(&summary.dir) {
+                print::stdout(&format!("\n{}", changes.describe()));
+            }
+            print::stdout(&format!("\nscores, these pictures, and what limited the run: {}\n", page.display()));
         } else if handle.interrupted() {
             // Interrupted after the last step: this run is complete, but the sweep must stop.
             std::process::exit(exit::INTERRUPTED.into());

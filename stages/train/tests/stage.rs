@@ -98,7 +98,7 @@ impl ProbePart for dyn Comparison {
 }
 
 impl Probe for Cosine {
-    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Vec<Measurement>, StageError> {
+    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Findings, StageError> {
         let encoder = &subject.downcast_ref::<TextEncoderHandle>().unwrap().0;
         let texts: Vec<String> = (0..300).map(|i| format!("{}dog number {i}", "big ".repeat(i % 9))).collect();
         let features = encoder.embed(&texts).unwrap();
@@ -112,7 +112,7 @@ impl Probe for Cosine {
             assert!((alone.iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-5);
         }
         let value: f32 = features[..DIM].iter().zip(&features[DIM..]).map(|(a, b)| a * b).sum();
-        Ok(vec![Measurement {
+        let measurement = Measurement {
             phase: moment.phase,
             epoch: moment.epoch,
             step: moment.step,
@@ -123,7 +123,9 @@ impl Probe for Cosine {
             low: None,
             high: None,
             n: 1,
-        }])
+        };
+        let answers = vec![serde_json::json!({ "epoch": moment.epoch, "cosine": value })];
+        Ok(Findings { measurements: vec![measurement], answers })
     }
 }
 
@@ -194,6 +196,8 @@ fn a_resumed_run_ends_with_the_same_bytes() {
             "checkpoints/e0003-s000000/weights.safetensors",
             "checkpoints/e0003-s000000/state.json",
             "results.jsonl",
+            "answers-before.jsonl",
+            "answers-after.jsonl",
         ] {
             assert!(file(whole.path(), name) == file(cut.path(), name), "{name} differs");
         }
@@ -238,7 +242,9 @@ fn an_export_keeps_every_update_unless_it_is_told_not_to() {
         let results = String::from_utf8(file(dir.path(), "results.jsonl")).unwrap();
         let mut lines = results.lines().map(|line| serde_json::from_str::<Measurement>(line).unwrap());
         let after = lines.rfind(|m| m.eval == "cosine" && m.phase == Phase::After).unwrap();
-        assert_eq!(after.value, again[0].value);
+        assert_eq!(after.value, again.measurements[0].value);
+        let answers = String::from_utf8(file(dir.path(), "answers-after.jsonl")).unwrap();
+        assert_eq!(answers, format!("{}\n", again.answers[0]));
     }
 }
 

@@ -6,7 +6,7 @@ use items::{TextEncoder, metric};
 use pipeline_engine::{Build, StageError};
 
 use super::Baselines;
-use crate::benchmark::{Benchmark, Coverage};
+use crate::benchmark::{Answered, Benchmark, Coverage, Outcomes};
 use crate::compose::{self, Composer};
 use crate::pictures::{Pictures, gather};
 use crate::score::Series;
@@ -112,6 +112,23 @@ impl Choice {
         self.asked.iter().map(answer).collect()
     }
 
+    /// What each question was answered, with the score of every option.
+    fn answered(&self, score: impl Fn(usize, &[f32]) -> f32, answers: &[Answer]) -> Vec<Answered> {
+        let answered = |(question, answer): (&Asked, &Answer)| Answered {
+            shard: self.pictures.shards[question.image].url.clone(),
+            key: self.pictures.keys[question.image].to_string(),
+            part: question.part.clone(),
+            texts: question.options.iter().map(|&text| self.texts.list()[text].clone()).collect(),
+            correct: question.correct,
+            chosen: match *answer {
+                Answer::Correct => question.correct,
+                Answer::Wrong(option) => option,
+            },
+            cosines: question.options.iter().map(|&text| score(text, self.pictures.feature(question.image))).collect(),
+        };
+        self.asked.iter().zip(answers).map(answered).collect()
+    }
+
     /// The share of correct answers, of all and by type.
     fn accuracy(&self, metric: &str, answers: &[Answer], by_part: bool, into: &mut Vec<Series>) {
         let hits = || self.asked.iter().zip(answers).map(|(q, a)| (q, *a == Answer::Correct));
@@ -170,7 +187,7 @@ impl Benchmark for Choice {
         &self.coverage
     }
 
-    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
+    fn outcomes(&self, encoder: &dyn TextEncoder) -> Result<Outcomes, StageError> {
         let rows: Rows = self.texts.embed(encoder, self.pictures.dim)?;
         let plain = |text: usize, image: &[f32]| cosine(rows.row(text), image);
         let mut series = Vec::new();
@@ -191,7 +208,7 @@ impl Benchmark for Choice {
                 measure(name, &self.answers(|text, image| cosine(rows.row(text), image), false));
             }
         }
-        Ok(series)
+        Ok(Outcomes { series, answers: self.answered(plain, &answers) })
     }
 }
 

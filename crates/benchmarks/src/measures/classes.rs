@@ -3,7 +3,7 @@
 use items::TextEncoder;
 use pipeline_engine::{Build, StageError};
 
-use crate::benchmark::{Benchmark, Coverage};
+use crate::benchmark::{Benchmark, Coverage, Outcomes};
 use crate::pictures::{Pictures, gather};
 use crate::score::Series;
 use crate::texts::{Texts, cosine};
@@ -76,7 +76,7 @@ impl Benchmark for Classes {
     }
 
     /// `top_1`, and with more than five classes `top_5`.
-    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
+    fn outcomes(&self, encoder: &dyn TextEncoder) -> Result<Outcomes, StageError> {
         let dim = self.pictures.dim;
         let rows = self.texts.embed(encoder, dim)?;
         let mean = |texts: &Vec<usize>| {
@@ -97,7 +97,8 @@ impl Benchmark for Classes {
             })
             .collect();
         let top = |k: usize| Series::hits(&format!("top_{k}"), "all", before.iter().map(|(n, image)| (*n < k, *image)));
-        Ok(if classes.len() > 5 { vec![top(1), top(5)] } else { vec![top(1)] })
+        let series = if classes.len() > 5 { vec![top(1), top(5)] } else { vec![top(1)] };
+        Ok(series.into())
     }
 }
 

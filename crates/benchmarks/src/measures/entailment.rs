@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use items::TextEncoder;
 use pipeline_engine::{Build, StageError};
 
-use crate::benchmark::{Benchmark, Coverage};
+use crate::benchmark::{Benchmark, Coverage, Outcomes};
 use crate::negation::has_negation;
 use crate::pictures::{Pictures, gather};
 use crate::score::Series;
@@ -77,7 +77,7 @@ impl Benchmark for Entailment {
     /// `pair_accuracy`: within a photo, does each true hypothesis score above each false one?
     /// `auc`: the same over all rows. The part `negation` has the hypotheses with a word that
     /// denies (pairs of which at least one has such a word).
-    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
+    fn outcomes(&self, encoder: &dyn TextEncoder) -> Result<Outcomes, StageError> {
         let rows = self.texts.embed(encoder, self.pictures.dim)?;
         let negated: Vec<bool> = self.texts.list().iter().map(|text| has_negation(text)).collect();
         let scored: Vec<(Asked, f32)> = self
@@ -107,6 +107,6 @@ impl Benchmark for Entailment {
             Some(positive) => positive.contains(&true) && positive.contains(&false),
             None => !series.is_empty(),
         });
-        Ok(series)
+        Ok(series.into())
     }
 }

@@ -4,7 +4,7 @@ use items::{TextEncoder, metric};
 use pipeline_engine::{Build, StageError};
 
 use super::Baselines;
-use crate::benchmark::{Benchmark, Coverage};
+use crate::benchmark::{Benchmark, Coverage, Outcomes};
 use crate::compose::{self, Composer};
 use crate::pictures::{Pictures, cosines, gather};
 use crate::score::Series;
@@ -145,7 +145,7 @@ impl Benchmark for Ranks {
         &self.coverage
     }
 
-    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
+    fn outcomes(&self, encoder: &dyn TextEncoder) -> Result<Outcomes, StageError> {
         let rows = self.texts.embed(encoder, self.dim)?;
         let mut series = Vec::new();
         self.recall(None, |queries| self.similar(&rows, queries), &mut series);
@@ -163,7 +163,7 @@ impl Benchmark for Ranks {
             }
         }
         series.retain(|series| !series.is_empty());
-        Ok(series)
+        Ok(series.into())
     }
 }
 

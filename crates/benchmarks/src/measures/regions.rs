@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use items::TextEncoder;
 use pipeline_engine::{Build, StageError};
 
-use crate::benchmark::{Benchmark, Coverage};
+use crate::benchmark::{Benchmark, Coverage, Outcomes};
 use crate::pictures::{Pictures, folder, gather};
 use crate::score::Series;
 use crate::texts::{Texts, cosine};
@@ -80,7 +80,7 @@ impl Benchmark for Regions {
         &self.coverage
     }
 
-    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
+    fn outcomes(&self, encoder: &dyn TextEncoder) -> Result<Outcomes, StageError> {
         let rows = self.texts.embed(encoder, self.pictures.dim)?;
         let hits = self.asked.iter().map(|Asked { phrase, parts, correct, image }| {
             let score = |part: usize| cosine(rows.row(*phrase), self.pictures.feature(part));
@@ -88,6 +88,6 @@ impl Benchmark for Regions {
             let best = parts.iter().enumerate().all(|(i, part)| i == *correct || score(*part) < own);
             (best, *image)
         });
-        Ok(vec![Series::hits("accuracy", "all", hits)])
+        Ok(vec![Series::hits("accuracy", "all", hits)].into())
     }
 }

@@ -3,7 +3,7 @@
 use items::TextEncoder;
 use pipeline_engine::{Build, StageError};
 
-use crate::benchmark::{Benchmark, Coverage};
+use crate::benchmark::{Benchmark, Coverage, Outcomes};
 use crate::pictures::{Pictures, gather};
 use crate::score::Series;
 use crate::texts::{Texts, cosine};
@@ -58,7 +58,7 @@ impl Benchmark for Triplets {
     }
 
     /// `image_to_text_accuracy` and `text_only_accuracy` (ITT and TOT of arXiv 2406.11171).
-    fn series(&self, encoder: &dyn TextEncoder) -> Result<Vec<Series>, StageError> {
+    fn outcomes(&self, encoder: &dyn TextEncoder) -> Result<Outcomes, StageError> {
         let rows = self.texts.embed(encoder, self.pictures.dim)?;
         let image = self.asked.iter().map(|(image, [one, two, negative])| {
             let score = |text: usize| cosine(rows.row(text), self.pictures.feature(*image));
@@ -68,6 +68,7 @@ impl Benchmark for Triplets {
             let alike = |a: usize, b: usize| cosine(rows.row(a), rows.row(b));
             (alike(*one, *two) > alike(*one, *negative).max(alike(*two, *negative)), *image)
         });
-        Ok(vec![Series::hits("image_to_text_accuracy", "all", image), Series::hits("text_only_accuracy", "all", text)])
+        Ok(vec![Series::hits("image_to_text_accuracy", "all", image), Series::hits("text_only_accuracy", "all", text)]
+            .into())
     }
 }

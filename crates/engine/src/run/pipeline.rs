@@ -281,7 +281,7 @@ impl Pipeline {
     ) -> Result<(), RunError> {
         let Some(subject) = self.session.slots.iter().find_map(|slot| slot.node.subject()) else { return Ok(()) };
         let moment = Moment { phase, epoch, step: self.position().total_steps, seed: self.session.run.seed };
-        let mut taken = Vec::new();
+        let (mut taken, mut answers) = (Vec::new(), Vec::new());
         for slot in &mut self.probes {
             if phase == Phase::Epoch && (slot.every == 0 || !epoch.is_multiple_of(slot.every)) {
                 continue;
@@ -299,14 +299,29 @@ impl Pipeline {
             if let Some(track) = track {
                 track.part(&format!("measure {}", slot.name), at, now());
             }
-            taken.extend(measured?);
+            let found = measured?;
+            taken.extend(found.measurements);
+            answers.extend(found.answers);
         }
         self.dir.append("results.jsonl", &taken)?;
+        if let Some(file) = answers_file(phase).filter(|_| !answers.is_empty()) {
+            let lines: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
+            self.dir.write(file, lines.as_bytes())?;
+        }
         if !taken.is_empty() {
             watch(Event::Measured(&taken));
         }
         all.extend(taken);
         Ok(())
+    }
+}
+
+/// Where the answers of a phase are kept. Each time whole: a run that is resumed needs no care.
+fn answers_file(phase: Phase) -> Option<&'static str> {
+    match phase {
+        Phase::Before => Some("answers-before.jsonl"),
+        Phase::Epoch => None,
+        Phase::After => Some("answers-after.jsonl"),
     }
 }
 

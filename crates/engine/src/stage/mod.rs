@@ -23,7 +23,7 @@ pub use look::Look;
 pub use ordered::in_order;
 pub use pass::Pass;
 pub(crate) use probe::Each;
-pub use probe::{Measurement, Moment, Phase, Probe, ProbePart, Side, Skipped};
+pub use probe::{Findings, Measurement, Moment, Phase, Probe, ProbePart, Side, Skipped};
 pub use run_dir::{MARK, RunDir};
 pub use services::Services;
 pub use source::Source;

@@ -34,7 +34,23 @@ pub trait Probe: Send {
     ///
     /// # Errors
     /// When the subject is not of the kind that this probe measures, or data is missing.
-    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Vec<Measurement>, StageError>;
+    fn measure(&mut self, subject: &(dyn Any + Send + Sync), moment: &Moment) -> Result<Findings, StageError>;
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// The scores.
+    pub measurements: Vec<Measurement>,
+    /// What they are made of, item by item, as JSON objects; may be empty.
+    pub answers: Vec<serde_json::Value>,
+}
+
+/// Scores alone.
+impl From<Vec<Measurement>> for Findings {
+    fn from(measurements: Vec<Measurement>) -> Self {
+        Self { measurements, answers: Vec::new() }
+    }
 }
 
 /// When a measurement is taken.

@@ -367,7 +367,7 @@ impl TestProbe for Burst {
 }
 
 impl Probe for Burst {
-    fn measure(&mut self, _: &(dyn std::any::Any + Send + Sync), _: &Moment) -> Result<Vec<Measurement>, StageError> {
+    fn measure(&mut self, _: &(dyn std::any::Any + Send + Sync), _: &Moment) -> Result<Findings, StageError> {
         panic!("no measure")
     }
 }
