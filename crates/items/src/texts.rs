@@ -82,8 +82,11 @@ pub enum Role {
     /// The caption, whole, and a denial of something that the image does not show: true. Number `n`,
     /// counted from 0.
     Negated(u8),
-    /// As [`Negated`](Self::Negated), but of something that the image shows: false.
+    /// As [`Negated`](Self::Negated), but of something that the image shows: false. Empty if the captions name
+    /// nothing.
     Misnegated(u8),
+    /// Another true text that says the same; empty if there is none. Number `n`, counted from 0.
+    Paraphrase(u8),
     /// A phrase that a text affirms, counted from 0: a thing, or the caption; empty if the text
     /// affirms fewer.
     Affirmed(Statement, u8),
@@ -161,6 +164,7 @@ impl fmt::Display for Role {
             Self::Absent(pair) => ("absent", pair, None),
             Self::Negated(number) => ("negated", number, None),
             Self::Misnegated(number) => ("falsely negated", number, None),
+            Self::Paraphrase(number) => ("paraphrase", number, None),
             Self::Affirmed(text, number) => ("affirmed", number, Some(text)),
             Self::Denied(text, number) => ("denied", number, Some(text)),
         };

@@ -17,7 +17,7 @@ pub fn write(dir: &RunDir, paired: &Paired, roles: &[Role], texts: &[String]) ->
         let nearest = paired.neighbours.get(i * paired.k).filter(|_| paired.k > 0);
         let neighbour = nearest.and_then(|place| items.get(*place as usize));
         let cosine = paired.cosines.get(i * paired.k).filter(|_| neighbour.is_some());
-        let shown = roles.iter().zip(row).filter(|(role, _)| !role.is_phrase());
+        let shown = roles.iter().zip(row).filter(|(role, text)| !role.is_phrase() && !text.is_empty());
         for (role, text) in shown {
             let line = json!({
                 "epoch": paired.batch.epoch, "shard": &*item.shard, "key": &*item.key,

@@ -6,6 +6,7 @@
 //! the list; `docs/extending/writer.rs` is a complete example.
 
 pub mod negated;
+pub mod paraphrase;
 pub mod plain;
 pub mod tng;
 pub mod twins;
@@ -18,6 +19,7 @@ use pipeline_engine::rng::Draw;
 use pipeline_engine::{Build, Look, Several, StageError, parts};
 
 pub use negated::{Negated, NegatedWriter};
+pub use paraphrase::Paraphrase;
 pub use plain::Plain;
 pub use tng::{FullSource, Negations, Tng, TngWriter};
 pub use twins::{TwinTexts, Twins, TwinsWriter};
@@ -32,6 +34,7 @@ parts! {
         Tng,
         Twins,
         Negated,
+        Paraphrase,
         #[cfg(test)]
         crate::example::Denies,
     ]

@@ -192,8 +192,7 @@ impl OpenWriter for NegatedWriter {
         counts: &mut Counts,
     ) -> Result<Vec<String>, StageError> {
         let texts = |made: NegatedTexts| {
-            // A text against itself teaches nothing.
-            let contradiction = self.contradictions.then(|| made.contradiction.unwrap_or_else(|| made.text.clone()));
+            let contradiction = self.contradictions.then(|| made.contradiction.unwrap_or_default());
             // Every number has the same places.
             let denied = Statement::Negated(0).phrase_texts(Vec::new(), made.denied);
             [Some(made.text), contradiction].into_iter().flatten().chain(denied)

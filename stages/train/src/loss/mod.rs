@@ -15,15 +15,23 @@ use pipeline_engine::{Need, Several, parts};
 
 use crate::error::TrainError;
 
+pub mod clip;
 pub mod composition;
+pub mod conclip;
 pub mod contrast;
+pub mod cyclip;
 pub mod negated;
+pub mod negbench;
+pub mod negclip;
+pub mod omni;
 #[cfg(test)]
 #[path = "../../../../docs/extending/loss.rs"]
 mod own;
 pub mod primitives;
+pub mod semclip;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod texts;
 pub mod tng;
 pub mod view;
 
@@ -36,6 +44,13 @@ parts! {
         contrast::Contrast,
         negated::Negated,
         composition::Composition,
+        clip::Clip,
+        negclip::NegClip,
+        conclip::ConClip,
+        negbench::NegBench,
+        omni::Omni,
+        semclip::SemClip,
+        cyclip::CyClip,
         #[cfg(test)]
         own::InfoNce,
     ]

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use items::{Role, Statement};
 use pipeline_engine::{Part, options};
 
-use super::primitives::{apart, cross_entropy};
+use super::primitives::{apart, cross_entropy, mean_over};
 use super::{Loss, Needs, StepView, Term, TextNeed};
 use crate::error::TrainError;
 
@@ -98,9 +98,9 @@ impl Loss for Negated {
                 cosines
             }));
             if self.contradiction > 0.0 {
-                let way = texts - step.texts.of(Role::Misnegated(n))?;
-                let margin = (way * images.clone()).sum_dim(1) / self.temperature;
-                contradiction.push(log_sigmoid(margin).mean().neg());
+                let wrong = step.texts.rows(Role::Misnegated(n))?;
+                let margin = ((texts - wrong.features) * images.clone()).sum_dim(1) / self.temperature;
+                contradiction.push(mean_over(&wrong.there, log_sigmoid(margin).neg()));
             }
         }
         let mean = |values: Vec<Tensor<1>>| Tensor::cat(values, 0).mean();

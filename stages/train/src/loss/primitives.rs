@@ -14,8 +14,124 @@ pub fn normalised(x: Tensor<2>) -> Tensor<2> {
 /// Mean over the rows of `-log softmax(row)[target]`, of shape `[1]`; `logits` is `[rows, choices]`
 /// with one target per row.
 pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
+    surprise(logits, targets).mean()
+}
+
+/// Features `[N, D]` of length 1, and which of them are there: an image may lack a text.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// `[N, D]`.
+    pub features: Tensor<2>,
+    /// `[N]`.
+    pub there: Vec<bool>,
+}
+
+impl Rows {
+    /// Features that are all there.
+    pub fn whole(features: Tensor<2>) -> Self {
+        let there = vec![true; features.dims()[0]];
+        Self { features, there }
+    }
+}
+
+/// Rows to choose among.
+#[derive(Debug, Clone)]
+pub struct Choices {
+    /// N rows.
+    pub rows: Rows,
+    /// What is added to the logits of B queries, `[B, N]`: 0, or less than minus any logit for a row
+    /// that a query must not be compared with.
+    pub barred: Option<Tensor<2>>,
+}
+
+impl Choices {
+    /// Rows that every query is compared with.
+    pub fn open(rows: Rows) -> Self {
+        Self { rows, barred: None }
+    }
+}
+
+/// Less than minus any logit.
+const NEVER: f32 = -1e9;
+
+/// InfoNCE (arXiv 1807.03748, equation 4): the mean of `-log softmax(q_i . c / temperature)[i]` over all rows c of
+/// `choices`, whose first B rows are the right answers of the B queries. Queries that are not there, or whose
+/// answer is not, do not count; rows that are not there are no choice. 0 if no query counts. Of shape `[1]`.
+pub fn nce(queries: &Rows, choices: &[Choices], temperature: f64) -> Tensor<1> {
+    let logits = choices.iter().map(|Choices { rows, barred }| {
+        let logits = queries.features.clone().matmul(rows.features.clone().transpose()) / temperature;
+        let logits = barred.clone().map_or(logits.clone(), |barred| logits + barred);
+        lacking(&rows.there, &logits.device()).map_or(logits.clone(), |lacking| logits + lacking)
+    });
+    let logits = Tensor::cat(logits.collect(), 1);
+    let counts = both(&queries.there, &choices[0].rows.there);
+    let own: Vec<u32> = (0..counts.len() as u32).collect();
+    mean_over(&counts, surprise(logits, &own))
+}
+
+/// CLIP's loss (arXiv 2103.00020, figure 3): the mean of both directions between B texts and B images.
+/// `apart` as [`apart`] gives it.
+pub fn clip(texts: &Rows, images: &Rows, apart: Option<&Tensor<2>>, temperature: f64) -> Tensor<1> {
+    let among = |rows: &Rows| [Choices { rows: rows.clone(), barred: apart.cloned() }];
+    (nce(images, &among(texts), temperature) + nce(texts, &among(images), temperature)) * 0.5
+}
+
+/// NegCLIP's loss (arXiv 2210.01936, section 4): as [`clip`], where each image chooses among all texts and all
+/// `wrong` texts of the batch.
+pub fn neg_clip(texts: &Rows, wrong: &[Rows], images: &Rows, apart: Option<&Tensor<2>>, temperature: f64) -> Tensor<1> {
+    let own = |rows: &Rows| Choices { rows: rows.clone(), barred: apart.cloned() };
+    let among: Vec<Choices> = [own(texts)].into_iter().chain(wrong.iter().cloned().map(Choices::open)).collect();
+    (nce(images, &among, temperature) + nce(texts, &[own(images)], temperature)) * 0.5
+}
+
+/// The mean of `-log softmax(v_i . o_i / temperature)[0]`, where o_i are row i of each of `options`, the true
+/// one first. An image without the true one, or with no other, does not count. Of shape `[1]`.
+pub fn choice(options: &[Rows], images: &Tensor<2>, temperature: f64) -> Tensor<1> {
+    let columns = options.iter().map(|option| {
+        let logits = (option.features.clone() * images.clone()).sum_dim(1) / temperature;
+        let absent: Vec<f32> = option.there.iter().map(|&there| if there { 0.0 } else { NEVER }).collect();
+        logits + column(absent, &images.device())
+    });
+    let logits = Tensor::cat(columns.collect(), 1);
+    let (right, wrong) = options.split_first().map_or((&[][..], &[][..]), |(right, wrong)| (&right.there[..], wrong));
+    let counts: Vec<bool> =
+        right.iter().enumerate().map(|(i, &there)| there && wrong.iter().any(|option| option.there[i])).collect();
+    mean_over(&counts, surprise(logits, &vec![0; counts.len()]))
+}
+
+/// Which are there in both.
+pub fn both(a: &[bool], b: &[bool]) -> Vec<bool> {
+    a.iter().zip(b).map(|(&a, &b)| a && b).collect()
+}
+
+/// The mean of those of `[B, 1]` that count, of shape `[1]`; 0 if none does.
+pub fn mean_over(counts: &[bool], values: Tensor<2>) -> Tensor<1> {
+    let count = counts.iter().filter(|&&counts| counts).count();
+    if count == counts.len() {
+        return values.mean();
+    }
+    let weights = counts.iter().map(|&counts| f32::from(u8::from(counts)) / count.max(1) as f32).collect();
+    let device = values.device();
+    (values * column(weights, &device)).sum()
+}
+
+/// `-log softmax(row)[target]` of each row, `[rows, 1]`.
+fn surprise(logits: Tensor<2>, targets: &[u32]) -> Tensor<2> {
     let targets = indices(targets, &logits.device());
-    log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).mean().neg()
+    log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).neg()
+}
+
+/// `[1, N]`: what keeps rows that are not there from being chosen; `None` if all are there.
+fn lacking(there: &[bool], device: &Device) -> Option<Tensor<2>> {
+    let values: Vec<f32> = there.iter().map(|&there| if there { 0.0 } else { NEVER }).collect();
+    there
+        .contains(&false)
+        .then(|| Tensor::from_data(TensorData::new(values, [1, there.len()]), &device.clone().inner()))
+}
+
+fn column(values: Vec<f32>, device: &Device) -> Tensor<2> {
+    let shape = [values.len(), 1];
+    Tensor::from_data(TensorData::new(values, shape), &device.clone().inner())
 }
 
 /// What to add to logits `[B, B]` so that no item has another item of the same image among its
@@ -27,7 +143,7 @@ pub fn apart(same: &[u32], device: &Device) -> Option<Tensor<2>> {
     let twice = |(i, j): (usize, usize)| i != j && same[i] == same[j];
     let pairs = || (0..count).flat_map(|i| (0..count).map(move |j| (i, j)));
     pairs().any(twice).then(|| {
-        let values: Vec<f32> = pairs().map(|pair| if twice(pair) { -1e9 } else { 0.0 }).collect();
+        let values: Vec<f32> = pairs().map(|pair| if twice(pair) { NEVER } else { 0.0 }).collect();
         Tensor::from_data(TensorData::new(values, [count, count]), &device.clone().inner())
     })
 }

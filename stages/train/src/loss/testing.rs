@@ -162,3 +162,41 @@ pub fn agrees_with_finite_differences(name: &str, loss: &dyn Loss) {
         assert!(off < 5e-3 * f64::from(largest), "{name}: number {i} has {gradient}, differences say {found}");
     }
 }
+
+/// Row i, column j of the golden inputs: `sin(seed + 2 i + 3 j + i j)`; 3 rows of 4 numbers.
+fn golden_values(seed: u64) -> Vec<f32> {
+    let value = |i: usize, j: usize| (seed as f64 + (2 * i + 3 * j + i * j) as f64).sin() as f32;
+    (0..3).flat_map(|i| (0..4).map(move |j| value(i, j))).collect()
+}
+
+/// The golden input of this seed, `[3, 4]`, as it is.
+pub fn golden_unscaled(seed: u64) -> Tensor<2> {
+    tensor(&golden_values(seed), 4)
+}
+
+/// The same with rows of length 1.
+pub fn golden_rows(seed: u64) -> Tensor<2> {
+    tensor(&unit_f32(&golden_values(seed), 4), 4)
+}
+
+/// The terms of a loss at the golden inputs: name and value, not weighted. The images are those of seed 1; `texts` are
+/// the seeds of the texts, by role.
+pub fn golden_terms(loss: &dyn Loss, texts: &[(Role, u64)]) -> Vec<(&'static str, f64)> {
+    let terms = golden_case(texts).terms(loss);
+    terms.into_iter().map(|term| (term.name, f64::from(term.value.into_scalar::<f32>()))).collect()
+}
+
+/// Compares a loss at the golden inputs with a number that was computed without any library.
+pub fn golden(loss: &dyn Loss, texts: &[(Role, u64)], expected: f64) {
+    let found: f32 = total(&golden_case(texts).terms(loss)).unwrap().into_scalar();
+    assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+}
+
+fn golden_case(texts: &[(Role, u64)]) -> Case {
+    let roles: Vec<Role> = texts.iter().map(|(role, _)| *role).collect();
+    let columns: Vec<Vec<f32>> = texts.iter().map(|(_, seed)| golden_values(*seed)).collect();
+    let mut case = Case::new(&roles, 3, 4, 1);
+    case.images = unit_f32(&golden_values(1), 4);
+    case.texts = (0..3).flat_map(|i| columns.iter().flat_map(move |rows| rows[4 * i..4 * i + 4].to_vec())).collect();
+    case
+}

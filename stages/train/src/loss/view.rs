@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use items::Role;
 use pipeline_engine::rng::{ChaCha8Rng, Draw};
 
-use super::primitives::{normalised, with_noise};
+use super::primitives::{Rows, normalised, with_noise};
 use crate::error::TrainError;
 
 /// One step, as a loss sees it.
@@ -59,6 +59,8 @@ pub struct RoleTexts {
     rows: Tensor<2>,
     /// The same rows as `[B, R, D]`. Made once: a gradient is then summed in one order.
     cube: Tensor<3>,
+    /// `[B R]`: whether the text is there. An image may lack a text.
+    there: Vec<bool>,
 }
 
 impl RoleTexts {
@@ -69,7 +71,13 @@ impl RoleTexts {
         let rows_per_image = roles.len().max(1);
         let features = normalised(features);
         let cube = features.clone().reshape([rows / rows_per_image, rows_per_image, width]);
-        Self { roles, rows: features, cube }
+        Self { roles, rows: features, cube, there: vec![true; rows] }
+    }
+
+    /// The same texts, of which only some are there: `[B R]`, in the order of the rows.
+    #[must_use]
+    pub fn with_gaps(self, there: Vec<bool>) -> Self {
+        Self { there, ..self }
     }
 
     /// R roles.
@@ -101,6 +109,21 @@ impl RoleTexts {
     /// [`TrainError::Role`] when there is none.
     pub fn of(&self, role: Role) -> Result<Tensor<2>, TrainError> {
         Ok(self.at(self.place(role)?))
+    }
+
+    /// As [`of`](Self::of), with which images have the text.
+    ///
+    /// # Errors
+    /// [`TrainError::Role`] when there is none.
+    pub fn rows(&self, role: Role) -> Result<Rows, TrainError> {
+        let place = self.place(role)?;
+        let there = self.there.chunks(self.roles.len().max(1)).map(|image| image[place]).collect();
+        Ok(Rows { features: self.at(place), there })
+    }
+
+    /// [`rows`](Self::rows) of `role(0)`, `role(1)`, … as many as there are.
+    pub fn all_rows(&self, role: fn(u8) -> Role) -> Result<Vec<Rows>, TrainError> {
+        self.numbered(role).map(|n| self.rows(role(n))).collect()
     }
 
     /// The features of text `j` of each image, `[B, D]`.
@@ -151,6 +174,11 @@ impl<'a> Images<'a> {
     /// `features` are B rows of `width` numbers, each of length 1.
     pub fn new(features: &'a [f32], width: usize, device: &'a Device) -> Self {
         Self { features, width, device }
+    }
+
+    /// The B rows on the host.
+    pub fn rows(&self) -> impl Iterator<Item = &'a [f32]> {
+        self.features.chunks(self.width.max(1))
     }
 
     /// `[B, D]`, without gradient.

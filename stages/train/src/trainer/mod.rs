@@ -182,7 +182,9 @@ impl Trainer {
             [all] => self.tower.forward_rows(&rows, &all.ids, &all.lens, self.forward.layout)?,
             chunks => leaf(self.forward.features(&self.tower.frozen(), Some(&rows), chunks)?),
         };
-        let (total, losses) = self.loss(tokens, texts.roles, features.clone(), draw)?;
+        let there = texts.lens.iter().map(|&len| len > EMPTY).collect();
+        let (total, losses) =
+            self.loss(tokens, RoleTexts::new(texts.roles, features.clone()).with_gaps(there), draw)?;
         let forward = began.elapsed();
 
         let began = Instant::now();
@@ -198,18 +200,11 @@ impl Trainer {
     }
 
     /// The weighted sum of the loss's terms, and the values of both: the sum, named `all`, first.
-    /// `features` `[B R, D]` are those of the texts with these R roles.
-    fn loss(
-        &self,
-        tokens: &Tokens,
-        roles: Vec<Role>,
-        features: Tensor<2>,
-        draw: Draw,
-    ) -> Result<(Tensor<1>, Losses), NoStep> {
+    fn loss(&self, tokens: &Tokens, texts: RoleTexts, draw: Draw) -> Result<(Tensor<1>, Losses), NoStep> {
         let start = self.start.as_ref().map(|tower| Start::new(tower, tokens, &self.forward));
         let images = Images::new(&tokens.batch.features, tokens.batch.dim, &self.device);
         let same: Vec<u32> = tokens.batch.items.iter().map(|item| item.image).collect();
-        let step = StepView::new(RoleTexts::new(roles, features), images, &same, draw);
+        let step = StepView::new(texts, images, &same, draw);
         let step = step.with_start(start.as_ref().map(|start| start as &dyn StartTower));
         let terms = self.loss.terms(&step)?;
         let Some(total) = total(&terms) else { return Err(TrainError::NoGradient("has no terms").into()) };

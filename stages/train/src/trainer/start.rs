@@ -9,13 +9,10 @@ use items::{Role, Tokens};
 
 use super::forward::Forward;
 use super::gradients::read;
-use super::texts::{Texts, spans};
+use super::texts::{EMPTY, Texts, spans};
 use crate::error::TrainError;
 use crate::loss::primitives::normalised;
 use crate::loss::{Phrases, StartTower};
-
-/// Tokens of an empty text: start and end.
-const EMPTY: usize = 2;
 
 /// The tower before training, with the texts of one batch.
 pub(super) struct Start<'a> {

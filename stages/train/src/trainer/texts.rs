@@ -2,6 +2,9 @@
 
 use items::{Role, Tokens};
 
+/// Tokens of an empty text: start and end.
+pub(super) const EMPTY: usize = 2;
+
 /// Texts with some of the roles, image by image.
 pub(super) struct Texts {
     /// Their roles, in the order in which each image has them.
