@@ -342,6 +342,95 @@ def loss() -> None:
     save(LOSS / "tng.safetensors", out)
 
 
+NEVER = -1e9
+
+
+def nce(queries, counts, columns):
+    """Mean over the queries that count of -log softmax(row)[own]; the own answers are the first columns."""
+    logits = torch.cat(columns, dim=1)
+    own = torch.arange(len(queries))
+    return torch.nn.functional.cross_entropy(logits[counts], own[counts])
+
+
+def methods() -> None:
+    """The losses of published methods with their gradients with respect to the text features, in f64.
+
+    Six images, of which two are one; some texts are missing.
+    """
+    count, width, scale = 6, 16, 1 / 0.07
+    roles = ["caption", "false_1", "false_2", "absent", "true", "paraphrase"]
+    there = torch.ones(count, len(roles), dtype=torch.bool)
+    there[2, 1] = there[2, 2] = there[4, 2] = there[4, 5] = there[1, 3] = False
+    same = [0, 1, 2, 0, 4, 5]
+    v = torch.from_numpy(formula.unit("methods.images", (count, width))).double()
+    v = v / v.norm(dim=1, keepdim=True)
+    twice = torch.tensor([[i != j and same[i] == same[j] for j in range(count)] for i in range(count)])
+
+    def run(name: str, loss) -> None:
+        features = torch.from_numpy(formula.unit("methods.texts", (count, len(roles), width))).double().requires_grad_()
+        unit = features / features.norm(dim=2, keepdim=True)
+        text = {role: (unit[:, at], there[:, at]) for at, role in enumerate(roles)}
+        total = loss(text)
+        total.backward()
+        out[f"{name}.loss"] = np.array([total.item()])
+        out[f"{name}.gradient"] = numpy(features.grad)
+
+    def choices(queries, rows, mask=None):
+        features, present = rows
+        logits = scale * queries @ features.T
+        logits = logits.masked_fill(~present[None, :], NEVER)
+        return logits if mask is None else logits.masked_fill(mask, NEVER)
+
+    everywhere = torch.ones(count, dtype=torch.bool)
+
+    def neg_clip(text, wrong):
+        features, present = text
+        to_text = nce(v, present, [choices(v, text, twice)] + [choices(v, rows) for rows in wrong])
+        to_image = nce(features, present, [choices(features, (v, everywhere), twice)])
+        return (to_text + to_image) / 2
+
+    def choice(options):
+        logits = torch.stack([scale * (v * features).sum(1) for features, _ in options], dim=1)
+        present = torch.stack([present for _, present in options], dim=1)
+        logits = logits.masked_fill(~present, NEVER)
+        counts = present[:, 0] & present[:, 1:].any(dim=1)
+        return torch.nn.functional.cross_entropy(logits[counts], torch.zeros(int(counts.sum()), dtype=torch.long))
+
+    def conclip(text):
+        cosines = (v @ v.T).masked_fill(torch.tensor([[a == b for b in same] for a in same]), -2.0)
+        nearest = cosines.argmax(dim=1)
+        w = v[nearest]
+        own = torch.tensor([[same[int(n)] == other for other in same] for n in nearest])
+        wrong = [text["false_1"], text["false_2"]]
+        second = nce(w, wrong[0][1], [choices(w, rows) for rows in wrong] + [choices(w, text["caption"], own)])
+        return (2 * neg_clip(text["caption"], wrong) + second) / 3
+
+    def omni(text):
+        caption, absent = text["caption"], text["absent"]
+        wrong = [text["false_1"], text["false_2"]]
+        presence = (2 * neg_clip(caption, wrong) + choice([caption, wrong[0]])) / 3
+        both = caption[1] & absent[1]
+        push = torch.relu((caption[0] * absent[0]).sum(1) + 0.9)[both].mean()
+        return presence + neg_clip(absent, []) + neg_clip(caption, []) + push
+
+    def cyclip(text):
+        t = text["caption"][0]
+        cross = ((v @ t.T - t @ v.T) ** 2).sum() / count
+        within = ((v @ v.T - t @ t.T) ** 2).sum() / count
+        return neg_clip(text["caption"], []) + 0.25 * within + 0.25 * cross
+
+    out = {}
+    run("clip", lambda text: neg_clip(text["caption"], []))
+    run("negationclip", lambda text: neg_clip(text["absent"], []))
+    run("negclip", lambda text: neg_clip(text["caption"], [text["false_1"], text["false_2"]]))
+    run("conclip", conclip)
+    run("omni", omni)
+    run("cyclip", cyclip)
+    options = ["true", "false_1", "false_2"]
+    run("negbench", lambda text: 0.99 * neg_clip(text["caption"], []) + 0.5 * choice([text[role] for role in options]))
+    save(LOSS / "methods.safetensors", out)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--large", action="store_true")
@@ -357,6 +446,7 @@ def main() -> None:
     bare()
     preprocess()
     loss()
+    methods()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! The loss of TNG-CLIP against PyTorch's numbers, loss and gradient.
+//! Losses against PyTorch's numbers, loss and gradient.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../../crates/clip/tests/common/formula.rs"]
@@ -7,10 +7,12 @@ mod formula;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
+use items::Role;
+use pipeline_engine::rng::Draw;
 use safetensors::{Dtype, SafeTensors};
 use stage_train::loss::primitives::normalised;
 use stage_train::loss::tng::Tng;
-use stage_train::loss::{Term, total};
+use stage_train::loss::{Images, Loss, RoleTexts, StepView, Term, total};
 
 const TNG: Tng = Tng { noise: 1.0, temperature: 0.07 };
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/golden/loss");
@@ -112,5 +114,57 @@ fn tng_matches_pytorch_on_our_own_goldens() {
             .fold(0.0, f64::max);
         println!("B = {count}, D = {width}: loss off by {off_loss:.1e}, gradient by {off_gradient:.1e} at most");
         assert!(off_loss < 1e-5 && off_gradient < 1e-5);
+    }
+}
+
+/// Six images, of which two are one, with some texts missing; as `methods` of `tools/parity/goldens.py`.
+#[test]
+fn published_losses_match_pytorch() {
+    use stage_train::loss::texts::{FalseText, TrueText};
+    use stage_train::loss::{clip::Clip, conclip, cyclip::CyClip, negbench::NegBench, negclip::NegClip, omni::Omni};
+
+    const COUNT: usize = 6;
+    const WIDTH: usize = 16;
+    let golden = SafeTensors::deserialize(include_bytes!("data/methods.safetensors")).unwrap();
+    let images: Vec<f32> = formula::unit("methods.images", COUNT * WIDTH, 1.0);
+    let images: Vec<f32> = images
+        .chunks(WIDTH)
+        .flat_map(|row| {
+            let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+            row.iter().map(move |&x| (f64::from(x) / length) as f32)
+        })
+        .collect();
+    let features = formula::unit("methods.texts", COUNT * 6 * WIDTH, 1.0);
+    let missing = [(2, 1), (2, 2), (4, 2), (4, 5), (1, 3)];
+    let there: Vec<bool> = (0..COUNT * 6).map(|n| !missing.contains(&(n / 6, n % 6))).collect();
+    let (text, wrong, temperature) = (TrueText::Caption, FalseText::Twin, 0.07);
+    let losses: [(&str, &dyn Loss); 7] = [
+        ("clip", &Clip { text, temperature, image_noise: 0.0 }),
+        ("negationclip", &Clip { text: TrueText::Negated, temperature, image_noise: 0.0 }),
+        ("negclip", &NegClip { text, wrong, temperature, image_noise: 0.0 }),
+        ("conclip", &conclip::ConClip { text, wrong, second: conclip::Second::Nearest, temperature }),
+        ("omni", &Omni { wrong, absent: TrueText::Negated, margin: 0.9, apart: 1.0, temperature }),
+        ("cyclip", &CyClip { text, in_modal: 0.25, cross_modal: 0.25, temperature }),
+        ("negbench", &NegBench { text, clip: 0.99, choice: 0.5, temperature }),
+    ];
+    let roles = [Role::Original, Role::False(0), Role::False(1), Role::Negated(0), Role::True(0), Role::Paraphrase(0)];
+    for (name, loss) in losses {
+        let shape = [COUNT * roles.len(), WIDTH];
+        let leaf = Tensor::<2>::from_data(TensorData::new(features.clone(), shape), &Device::flex());
+        let leaf = leaf.autodiff().require_grad();
+        let texts = RoleTexts::new(roles.to_vec(), leaf.clone()).with_gaps(there.clone());
+        let device = Device::flex();
+        let step =
+            StepView::new(texts, Images::new(&images, WIDTH, &device), &[0, 1, 2, 0, 4, 5], Draw::new(1, "test"));
+        let total = total(&loss.terms(&step).unwrap()).unwrap();
+        let gradients = total.backward();
+        let expected = numbers(&golden, &format!("{name}.loss"))[0];
+        let off_loss = (f64::from(total.into_scalar::<f32>()) / expected - 1.0).abs();
+        let gradient: Vec<f32> = leaf.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+        let expected = numbers(&golden, &format!("{name}.gradient"));
+        let off = gradient.iter().zip(&expected).map(|(found, expected)| (f64::from(*found) - expected).abs());
+        let off_gradient = off.fold(0.0, f64::max);
+        println!("{name}: loss off by {off_loss:.1e}, gradient by {off_gradient:.1e} at most");
+        assert!(off_loss < 1e-5 && off_gradient < 1e-5 && gradient.len() == expected.len(), "{name}");
     }
 }
