@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", type=Path, default=Path("target/release/pipeline"))
     parser.add_argument("--start", required=True, help="the checkpoint before training")
-    parser.add_argument("--images", required=True, nargs="+", help="shards with pictures and captions")
+    parser.add_argument("--images", required=True, action="append", help="shards with pictures and captions")
     parser.add_argument("--cache", type=Path, default=Path(".cache/features"))
     parser.add_argument("checkpoints", nargs="*", metavar="NAME=CHECKPOINT")
     args = parser.parse_args()

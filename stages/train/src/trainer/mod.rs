@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Tensor};
 use clip::text::{TextTower, TokenRows};
 use clip::{Layout, Params, TextConfig};
-use items::{Role, Tokens};
+use items::Tokens;
 use pipeline_engine::rng::Draw;
 
 use crate::error::TrainError;
@@ -32,7 +32,7 @@ use forward::{Chunk, Forward};
 pub(crate) use gradients::read;
 use gradients::{LOSS_SCALE, Sums};
 use start::Start;
-use texts::Texts;
+use texts::{EMPTY, Texts};
 use weights::{Weights, leaf};
 
 /// Values with their names in logs and results.
