@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_pictures_by_file_folder_and_shard(run: cn.Run, tmp_path: Path) -> None:
     np.testing.assert_allclose(cn.embed(images=paths[::-1], weights=run), features[::-1], atol=1e-5)
     np.testing.assert_allclose(cn.embed(images=tmp_path, weights=run), features, atol=1e-5)
     np.testing.assert_allclose(cn.embed(images=shard, weights=run)[:4], features, atol=1e-5)
+
+
+def test_a_warning_of_the_program_is_one(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "assets/clip-world", tmp_path / "clip")
+    (tmp_path / "clip/preprocessor_config.json").unlink()
+    with pytest.warns(RuntimeWarning, match="OpenAI's mean and standard deviation are assumed"):
+        cn.embed(images="assets/world/test-000.tar", weights=tmp_path / "clip")
 
 
 def test_what_cannot_be_embedded_is_an_error(run: cn.Run, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def embed(
         out = Path(folder) / "features.npy"
         rows = []
         for arguments, stdin in calls:
-            _program.call(["--quiet", "embed", *options, f"--out={out}", *arguments], stdin)
+            _program.call(["embed", *options, f"--out={out}", *arguments], stdin)
             rows.append(np.load(out))
     return np.concatenate(rows)
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sysconfig
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ KEPT = 400
 LAST = 20
 
 CONFIG_IS_WRONG = 2
+
+# What the program's warnings begin with.
+WARNING = " WARN "
 
 
 class PipelineError(RuntimeError):
@@ -89,6 +93,8 @@ def version() -> str:
 def call(arguments: Sequence[str], stdin: str | None = None) -> str:
     """Runs the program without showing its output, and returns what it wrote to standard output.
 
+    Warnings of the program become Python's.
+
     Raises:
         FileNotFoundError: the program is missing.
         PipelineError: its exit code is not 0.
@@ -99,8 +105,13 @@ def call(arguments: Sequence[str], stdin: str | None = None) -> str:
         capture_output=True,
         check=False,
     )
+    lines = done.stderr.decode(errors="replace").splitlines()
     if done.returncode != 0:
-        raise error(done.stderr.decode(errors="replace").splitlines(), done.returncode)
+        raise error(lines, done.returncode)
+    for line in lines:
+        if line.startswith(WARNING):
+            # Of the function of this module that the user called.
+            warnings.warn(line[len(WARNING) :], RuntimeWarning, stacklevel=3)
     return done.stdout.decode(errors="replace")
 
 
