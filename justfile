@@ -121,3 +121,11 @@ wheel:
 # A container image, `pipeline:cpu` or `pipeline:gpu`. Needs podman or docker.
 image KIND="cpu" *ARGS:
     tools/release/image.sh {{KIND}} {{ARGS}}
+
+# Try what `just release` made where no compiler is: a fresh virtual environment, a bare root, the images.
+clean-room:
+    tools/release/clean-room.sh
+
+# Tests of the Python module, with the wheel of dist/ in a fresh environment. With `pandas,transformers,open_clip`, all of them (6 GB).
+python-test EXTRAS="pandas" *ARGS:
+    tools/python/test.sh {{EXTRAS}} {{ARGS}}
