@@ -109,3 +109,23 @@ goldens:
 # Compare a checkpoint folder with transformers or open_clip.
 parity FOLDER *ARGS:
     python3 tools/parity/check.py {{FOLDER}} {{ARGS}}
+
+# What people install without a compiler, in dist/: wheel, archive, bill of materials, checksums. Needs maturin.
+release:
+    tools/release/release.sh
+
+# The Python wheel alone, in dist/. Needs maturin.
+wheel:
+    tools/release/wheel.sh
+
+# A container image, `pipeline:cpu` or `pipeline:gpu`. Needs podman or docker.
+image KIND="cpu" *ARGS:
+    tools/release/image.sh {{KIND}} {{ARGS}}
+
+# Try what `just release` made where no compiler is: a fresh virtual environment, a bare root, the images.
+clean-room:
+    tools/release/clean-room.sh
+
+# Tests of the Python module, with the wheel of dist/ in a fresh environment. With `pandas,transformers,open_clip`, all of them (6 GB).
+python-test EXTRAS="pandas" *ARGS:
+    tools/python/test.sh {{EXTRAS}} {{ARGS}}
