@@ -57,8 +57,8 @@ impl Loss for ConClip {
         let (texts, wrong) = (step.texts.rows(self.text.role())?, step.texts.all_rows(self.wrong.role())?);
         let first = neg_clip(&texts, &wrong, &images, apart.as_ref(), self.temperature);
         // The two directions as one term: twice their mean.
-        let (name, weight) = if self.second == Second::Nothing { ("negclip", 1.0) } else { ("negclip", 2.0 / 3.0) };
-        let mut terms = vec![Term { name, weight, value: first }];
+        let weight = if self.second == Second::Nothing { 1.0 } else { 2.0 / 3.0 };
+        let mut terms = vec![Term { name: "conclip", weight, value: first }];
         if self.second == Second::Nearest {
             let nearest = nearest(step.images, step.same);
             let (second, barred) = (second(step, &nearest), own_texts(step, &nearest));

@@ -52,7 +52,7 @@ impl Loss for CyClip {
         // |X|^2 / B is B times the mean of the squares.
         let count = step.count() as f64;
         Ok(vec![
-            Term { name: "clip", weight: 1.0, value: clip(&texts, &images, masks.as_ref(), self.temperature) },
+            Term { name: "cyclip", weight: 1.0, value: clip(&texts, &images, masks.as_ref(), self.temperature) },
             Term { name: "in_modal", weight: self.in_modal, value: in_modal.square().mean() * count },
             Term { name: "cross_modal", weight: self.cross_modal, value: cross_modal.square().mean() * count },
         ])

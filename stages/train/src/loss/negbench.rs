@@ -51,7 +51,11 @@ impl Loss for NegBench {
         let mut options = vec![step.texts.rows(Role::True(0))?];
         options.extend(step.texts.all_rows(Role::False)?);
         Ok(vec![
-            Term { name: "clip", weight: self.clip, value: clip(&texts, &images, masks.as_ref(), self.temperature) },
+            Term {
+                name: "negbench",
+                weight: self.clip,
+                value: clip(&texts, &images, masks.as_ref(), self.temperature),
+            },
             Term { name: "choice", weight: self.choice, value: choice(&options, &images.features, self.temperature) },
         ])
     }

@@ -14,7 +14,7 @@ use crate::error::TrainError;
 options! {
     /// The loss of SemCLIP (arXiv 2511.16527), of a caption t, a paraphrase p and a false text f: the mean of
     ///
-    /// - `clip`: CLIP's loss;
+    /// - `semclip`: CLIP's loss;
     /// - `paraphrase`: `1 - cos(E t, E p)`;
     /// - `opposite`: `relu(cos(E t, E f))`,
     ///
@@ -67,7 +67,7 @@ impl Loss for SemClip {
             &step.texts.rows(self.wrong.role()(0))?,
         );
         let clip = clip(&captions, &images, masks.as_ref(), self.temperature);
-        let terms = [("clip", clip), ("paraphrase", paraphrase), ("opposite", opposite)];
+        let terms = [("semclip", clip), ("paraphrase", paraphrase), ("opposite", opposite)];
         Ok(terms.into_iter().map(|(name, value)| Term { name, weight: 1.0 / 3.0, value }).collect())
     }
 }
