@@ -15,9 +15,8 @@ options! {
     /// weighted sum of two terms, each the mean of `1 - cos(f, unit(e - share * n))` over texts, where
     /// f is the feature of the text in training and n the mean feature of the things that it denies:
     ///
-    /// - `whole`: whole captions with a denial; e is the feature of the caption, before training or, with
-    ///   `whole_follows`, in training, taken as given. Photos that fit the caption differ little in what
-    ///   it denies, so the share is small.
+    /// - `whole`: whole captions with a denial; e is the feature of the caption. Photos that fit the
+    ///   caption differ little in what it denies, so the share is small.
     /// - `statement`: the true and false texts of pairs (twins); e is the mean feature of what they
     ///   affirm, at length 1: things, or a caption. A statement that affirms nothing starts from the
     ///   mean over the distinct things of the batch.
@@ -26,9 +25,6 @@ options! {
         whole: f64 = 8.0, 0.0..=1e6;
         /// Share of what a whole caption denies that is taken away from it.
         whole_share: f64 = 0.1, 0.0..=10.0;
-        /// Whether a whole caption with a denial is drawn to where its caption stands now (true), or to
-        /// where it stood before training (false). What captions gain in training, it then gains too.
-        whole_follows: bool = false;
         /// Weight of short statements; above 0 they are needed, with their phrases.
         statement: f64 = 16.0, 0.0..=1e6;
         /// Share of what a statement denies that is taken away from it; of a statement with a caption
@@ -72,7 +68,6 @@ impl Loss for Composition {
     fn reads(&self, role: Role) -> bool {
         match role {
             Role::Negated(_) => self.whole > 0.0,
-            Role::Original => self.whole > 0.0 && self.whole_follows,
             Role::True(_) | Role::False(_) => self.statement > 0.0,
             _ => false,
         }
@@ -92,10 +87,7 @@ impl Loss for Composition {
 
 impl Composition {
     fn whole_term(&self, step: &StepView<'_>) -> Result<Tensor<1>, TrainError> {
-        let captions = match self.whole_follows {
-            true => step.texts.of(Role::Original)?.detach(),
-            false => step.start()?.of(Role::Original)?,
-        };
+        let captions = step.start()?.of(Role::Original)?;
         let mut texts = Vec::new();
         for n in step.texts.numbered(Role::Negated) {
             let roles: Vec<Role> = Statement::Negated(n).denied().collect();
@@ -183,14 +175,8 @@ mod tests {
     use super::super::total;
     use super::*;
 
-    const COMPOSITION: Composition = Composition {
-        whole: 0.7,
-        whole_share: 0.1,
-        whole_follows: false,
-        statement: 1.3,
-        statement_share: 0.6,
-        denials: true,
-    };
+    const COMPOSITION: Composition =
+        Composition { whole: 0.7, whole_share: 0.1, statement: 1.3, statement_share: 0.6, denials: true };
 
     fn roles() -> Vec<Role> {
         COMPOSITION.needs().texts.into_iter().flat_map(|need| need.roles).collect()
@@ -261,30 +247,6 @@ mod tests {
     fn the_gradient_of_every_term_agrees_with_finite_differences() {
         agrees_with_finite_differences("composition", &COMPOSITION);
         agrees_with_finite_differences("statements", &Composition { whole: 0.0, ..COMPOSITION });
-    }
-
-    /// Only the text with the denial follows: the caption itself does not come to meet it.
-    #[test]
-    fn a_whole_caption_follows_its_caption_as_it_stands_now() {
-        let follows = Composition { whole: 1.0, whole_follows: true, statement: 0.0, ..COMPOSITION };
-        let read = [Role::Original, Role::Negated(0)];
-        assert!(read.into_iter().all(|role| follows.reads(role)) && !COMPOSITION.reads(Role::Original));
-        let (b, d) = (3, 6);
-        let case = Case::new(&read, b, d, 3);
-        let t = rows_of_unit(&case.texts, d);
-        let mut expected = 0.0;
-        for i in 0..b {
-            let start = |role| rows_of_unit(&case.start.rows(role), d).swap_remove(i);
-            let denied: Vec<Vec<f64>> = Statement::Negated(0).denied().map(start).collect();
-            let denied: Vec<&[f64]> = denied.iter().map(Vec::as_slice).collect();
-            expected += (1.0 - dot(&t[2 * i + 1], &composed(&t[2 * i], &denied, 0.1))) / b as f64;
-        }
-        let (found, gradient) = case.gradient(&follows);
-        assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
-        for of_image in gradient.chunks(2 * d) {
-            let (caption, negated) = of_image.split_at(d);
-            assert!(caption.iter().all(|&value| value == 0.0) && negated.iter().any(|&value| value != 0.0));
-        }
     }
 
     #[test]
