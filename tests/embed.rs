@@ -254,6 +254,8 @@ fn standard_output_pipes_and_links_are_written_through() {
     let texts = [&MODEL[..], &["--text", "a dog"]].concat();
     let expected = said(&texts);
     assert_eq!(said(&[&texts[..], &["--out", "/dev/stdout"]].concat()), expected);
+    assert_eq!(said(&[&texts[..], &["--out", "-"]].concat()), expected);
+    assert!(refused(&[&texts[..], &["--out", "-", "--format", "npy"]].concat()).contains("add --out FILE"));
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(dir.path().join("behind"), &link).unwrap();
     said(&[&texts[..], &["--out", text(&link), "--format", "jsonl"]].concat());

@@ -44,7 +44,7 @@ pub struct Arguments {
     /// A file with one text per line; - for standard input.
     #[arg(long, value_name = "FILE")]
     texts: Vec<PathBuf>,
-    /// The file to write [default: standard output].
+    /// The file to write; - for standard output, which is the default.
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Output format [default: by the ending of --out, else jsonl].
@@ -89,7 +89,8 @@ impl Arguments {
         let pictures = images::find(&self.image)?;
         let compose = self.compose.as_deref().and_then(compose::named);
         let text_encoder = if texts.is_empty() { None } else { Some(Texts::open(&model, &self.device)?) };
-        let mut output = Output::create(self.out.as_deref(), self.format)?;
+        let out = self.out.as_deref().filter(|out| *out != Path::new("-"));
+        let mut output = Output::create(out, self.format)?;
         let images = if pictures.is_empty() { 0 } else { self.embed_images(pictures, &model, &mut output)? };
         if let Some(encoder) = text_encoder {
             for chunk in texts.chunks(self.batch.into()) {
@@ -103,7 +104,7 @@ impl Arguments {
             }
         }
         let written = output.finish()?;
-        if let (Some(path), false) = (&self.out, quiet) {
+        if let (Some(path), false) = (out, quiet) {
             let counts = [(images, "picture"), (texts.len(), "text")];
             let counts = counts.iter().filter(|(count, _)| *count > 0);
             let counts: Vec<_> = counts.map(|(count, what)| text::count(*count, what)).collect();
