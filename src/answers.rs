@@ -1,11 +1,13 @@
-//! Questions of a multiple choice that a run answers otherwise than its starting checkpoint.
+//! Multiple-choice questions whose answer changed in training.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::path::Path;
 
 use benchmarks::Answered;
 use serde::Deserialize;
+
+use crate::text;
 
 /// How many are shown.
 const SHOWN: usize = 3;
@@ -19,6 +21,19 @@ struct Line {
 }
 
 impl Line {
+    fn read(line: &str) -> Option<Self> {
+        let line: Self = serde_json::from_str(line).ok()?;
+        let Answered { texts, cosines, correct, chosen, .. } = &line.answer;
+        let fits = *correct < texts.len() && *chosen < texts.len() && cosines.len() == texts.len();
+        fits.then_some(line)
+    }
+
+    /// What makes it the same question.
+    fn question(&self) -> (&str, &str, &str, &[String], usize) {
+        let Answered { shard, key, texts, correct, .. } = &self.answer;
+        (&self.eval, shard, key, texts, *correct)
+    }
+
     fn is_right(&self) -> bool {
         self.answer.chosen == self.answer.correct
     }
@@ -34,7 +49,7 @@ pub struct Scored {
 
 /// A question that was answered wrong before training, and right after it.
 #[derive(Debug, PartialEq)]
-pub struct Mended {
+pub struct Fixed {
     pub shard: String,
     pub key: String,
     /// The true text.
@@ -43,49 +58,67 @@ pub struct Mended {
     pub wrong: Scored,
 }
 
-/// What training changed.
+/// What training changed in the answers to one `[[eval]]`.
 #[derive(Debug, Default, PartialEq)]
-pub struct Changes {
+pub struct Count {
     /// Questions that were asked both times.
     pub asked: usize,
     /// Wrong before, right after.
-    pub mended: usize,
+    pub fixed: usize,
     /// Right before, wrong after.
-    pub lost: usize,
-    /// Some of the mended ones: of several types and different images, those that changed most.
-    pub shown: Vec<Mended>,
+    pub broken: usize,
+}
+
+/// What training changed in all answers.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes {
+    /// By the name of the `[[eval]]`.
+    pub counts: BTreeMap<String, Count>,
+    /// Some of those that training fixed: the largest gains, of several types and different images.
+    pub shown: Vec<Fixed>,
 }
 
 impl Changes {
-    /// Reads the answers of a run folder; none if it asked no multiple choice before and after.
+    /// Reads the answers of a run folder; none if no multiple choice was asked before and after. A line with a cosine
+    /// that is no number is left out.
     pub fn read(dir: &Path) -> Option<Self> {
         let lines = |name: &str| -> Vec<Line> {
             let text = std::fs::read_to_string(dir.join(name)).unwrap_or_default();
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+            text.lines().filter_map(Line::read).collect()
         };
         let changes = Self::of(&lines("answers-before.jsonl"), &lines("answers-after.jsonl"));
-        (changes.asked > 0).then_some(changes)
+        (!changes.counts.is_empty()).then_some(changes)
     }
 
     fn of(before: &[Line], after: &[Line]) -> Self {
-        let same = |a: &Answered, b: &Answered| a.shard == b.shard && a.key == b.key && a.texts == b.texts;
-        let pairs: Vec<(&Line, &Line)> =
-            before.iter().zip(after).filter(|(a, b)| a.eval == b.eval && same(&a.answer, &b.answer)).collect();
-        let mut mended: Vec<(&Line, &Line)> =
-            pairs.iter().copied().filter(|(before, after)| !before.is_right() && after.is_right()).collect();
-        mended.sort_by(|a, b| gain(*b).total_cmp(&gain(*a)));
-        Self {
-            asked: pairs.len(),
-            mended: mended.len(),
-            lost: pairs.iter().filter(|(before, after)| before.is_right() && !after.is_right()).count(),
-            shown: chosen(&mended).into_iter().map(shown).collect(),
+        let after: HashMap<_, &Line> = after.iter().map(|line| (line.question(), line)).collect();
+        let pairs = before.iter().filter_map(|line| Some((line, *after.get(&line.question())?)));
+        let mut changes = Self::default();
+        let mut fixed: Vec<(&Line, &Line)> = Vec::new();
+        for (before, after) in pairs {
+            let count = changes.counts.entry(before.eval.clone()).or_default();
+            count.asked += 1;
+            match (before.is_right(), after.is_right()) {
+                (false, true) => {
+                    count.fixed += 1;
+                    fixed.push((before, after));
+                }
+                (true, false) => count.broken += 1,
+                _ => {}
+            }
         }
+        fixed.sort_by(|a, b| gain(*b).total_cmp(&gain(*a)));
+        changes.shown = chosen(&fixed).into_iter().map(shown).collect();
+        changes
     }
 
     /// For a terminal.
     pub fn describe(&self) -> String {
-        let mut text = self.count() + ":\n";
-        for Mended { shard, key, right, wrong } in &self.shown {
+        let mut text: String = self.counted().map(|count| format!("{count}\n")).collect();
+        if !self.shown.is_empty() {
+            let _ = writeln!(text, "\n{}", self.about());
+        }
+        for Fixed { shard, key, right, wrong } in &self.shown {
             let _ = writeln!(text, "  {key} in {shard}");
             for (what, scored) in [("true", right), ("false", wrong)] {
                 let _ = writeln!(text, "    {what:<6}{:>6.3} → {:<6.3}  {}", scored.before, scored.after, scored.text);
@@ -94,14 +127,19 @@ impl Changes {
         text
     }
 
-    /// The counts as a sentence, without its end.
-    pub fn count(&self) -> String {
-        let Self { asked, mended, lost, shown } = self;
-        let some = match shown.len() {
-            0 => String::new(),
-            some => format!("; {some} of the {mended}, with cosines before → after"),
-        };
-        format!("of {asked} questions, {mended} were answered wrong before and right after, {lost} the other way{some}")
+    /// A sentence per eval.
+    pub fn counted(&self) -> impl Iterator<Item = String> {
+        self.counts.iter().map(|(eval, Count { asked, fixed, broken })| {
+            let questions = text::count(*asked, "question");
+            format!(
+                "{eval}: of {questions}, {fixed} wrong before and right after, {broken} right before and wrong after"
+            )
+        })
+    }
+
+    /// What the shown ones are.
+    pub fn about(&self) -> &'static str {
+        "some that training fixed, those with the largest gains; cosines with the picture before → after:"
     }
 }
 
@@ -118,10 +156,11 @@ fn chosen<'a>(sorted: &[(&'a Line, &'a Line)]) -> Vec<(&'a Line, &'a Line)> {
     for new_types_only in [true, false] {
         for &(before, after) in sorted {
             let (answer, is_full) = (&before.answer, chosen.len() == SHOWN);
-            if is_full || images.contains(&answer.key) || new_types_only && parts.contains(&answer.part) {
+            let image = (&answer.shard, &answer.key);
+            if is_full || images.contains(&image) || new_types_only && parts.contains(&answer.part) {
                 continue;
             }
-            images.insert(&answer.key);
+            images.insert(image);
             parts.insert(&answer.part);
             chosen.push((before, after));
         }
@@ -129,14 +168,14 @@ fn chosen<'a>(sorted: &[(&'a Line, &'a Line)]) -> Vec<(&'a Line, &'a Line)> {
     chosen
 }
 
-fn shown((before, after): (&Line, &Line)) -> Mended {
+fn shown((before, after): (&Line, &Line)) -> Fixed {
     let answer = &before.answer;
     let scored = |option: usize| Scored {
         text: answer.texts[option].clone(),
         before: answer.cosines[option],
         after: after.answer.cosines[option],
     };
-    Mended {
+    Fixed {
         shard: answer.shard.clone(),
         key: answer.key.clone(),
         right: scored(answer.correct),
@@ -151,14 +190,14 @@ mod tests {
 
     fn line(key: &str, part: &str, chosen: usize, cosines: [f32; 3]) -> String {
         format!(
-            "{{\"eval\":\"q\",\"shard\":\"a.tar\",\"key\":\"{key}\",\"part\":\"{part}\",\"texts\":[\"x\",\"y\",\"z\"],\
+            "{{\"eval\":\"q\",\"shard\":\"a.tar\",\"key\":\"{key}\",\"part\":\"{part}\",\"texts\":[\"x\",\"y\",\"{part}\"],\
              \"correct\":1,\"chosen\":{chosen},\"cosines\":[{},{},{}]}}\n",
             cosines[0], cosines[1], cosines[2]
         )
     }
 
     #[test]
-    fn what_training_mended_is_told_by_type_and_not_only_what_it_mended() {
+    fn what_training_fixed_is_shown_by_type_and_what_it_broke_is_counted() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Changes::read(folder.path()), None);
         let write = |name: &str, lines: &[String]| std::fs::write(folder.path().join(name), lines.concat()).unwrap();
@@ -166,38 +205,37 @@ mod tests {
         write(
             "answers-before.jsonl",
             &[
-                line("one", "hybrid", 0, before),
+                line("one", "hybrid", 0, before).replace("0.3", "null"),
                 line("one", "negative", 0, before),
                 line("two", "hybrid", 0, before),
                 line("three", "negative", 0, before),
                 line("four", "hybrid", 1, [0.1, 0.2, 0.1]),
                 line("five", "hybrid", 0, before),
                 line("six", "hybrid", 0, before),
+                line("eight", "hybrid", 7, before),
             ],
         );
         write(
             "answers-after.jsonl",
             &[
-                line("one", "hybrid", 1, [0.1, 0.5, 0.1]),
+                line("seven", "hybrid", 1, [0.1, 0.9, 0.1]),
                 line("one", "negative", 1, [0.1, 0.6, 0.1]),
-                line("two", "hybrid", 1, [0.1, 0.3, 0.1]),
                 line("three", "negative", 1, [0.2, 0.3, 0.1]),
+                line("two", "hybrid", 1, [0.1, 0.3, 0.1]),
                 line("four", "hybrid", 2, [0.1, 0.2, 0.3]),
                 line("five", "hybrid", 0, before),
-                line("seven", "hybrid", 1, [0.1, 0.9, 0.1]),
+                line("eight", "hybrid", 1, before),
             ],
         );
         let changes = Changes::read(folder.path()).unwrap();
-        assert_eq!((changes.asked, changes.mended, changes.lost), (6, 4, 1));
+        assert_eq!(changes.counts["q"], Count { asked: 5, fixed: 3, broken: 1 });
         let shown: Vec<(&str, f32)> = changes.shown.iter().map(|one| (one.key.as_str(), one.right.after)).collect();
         assert_eq!(shown, [("one", 0.6), ("two", 0.3), ("three", 0.3)]);
         let (right, wrong) = (&changes.shown[0].right, &changes.shown[0].wrong);
         assert_eq!((right.text.as_str(), right.before, wrong.text.as_str(), wrong.after), ("y", 0.2, "x", 0.1));
         let text = changes.describe();
-        assert!(
-            text.contains("of 6 questions, 4 were answered wrong before and right after, 1 the other way"),
-            "{text}"
-        );
+        let expected = "q: of 5 questions, 3 wrong before and right after, 1 right before and wrong after\n";
+        assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("true   0.200 → 0.600   y") && text.contains("one in a.tar"), "{text}");
     }
 }

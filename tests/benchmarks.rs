@@ -273,7 +273,7 @@ fn a_benchmark_in_a_config_is_measured_before_and_after() {
         assert_eq!(answers[0]["key"], format!("{}.jpg", keys[0]));
     }
     let said = run.stdout();
-    assert!(said.contains("of 2 questions, ") && said.contains("r/report.html"), "{said}");
+    assert!(said.contains("own: of 2 questions, ") && said.contains("r/report.html"), "{said}");
 }
 
 #[cfg(target_os = "linux")]

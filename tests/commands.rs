@@ -218,7 +218,7 @@ fn check_notes_what_has_no_effect() {
 #[test]
 fn presets_are_files() {
     let text = said(&root(), &["presets"]);
-    assert!(text.contains("paper  TNG-CLIP") && text.contains("best "), "{text}");
+    assert!(text.contains("paper         TNG-CLIP") && text.contains("best "), "{text}");
     let paper = said(&root(), &["presets", "paper"]);
     assert_eq!(paper, std::fs::read_to_string(root().join("presets/paper.toml")).unwrap());
     assert!(failed(&root(), 2, &["presets", "papre"]).contains("did you mean `paper`"));

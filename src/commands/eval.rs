@@ -139,12 +139,16 @@ impl Arguments {
             return Err(anyhow!("--benchmark {} needs --file, the benchmark's file", self.benchmark).into());
         }
         let own = self.score(benchmark, "--model", &self.model, context)?;
+        if self.answers.is_some() && own.answers.is_empty() {
+            let name = &self.benchmark;
+            return Err(anyhow!("the benchmark {name} asks no multiple-choice questions: leave out --answers").into());
+        }
         let other = match &self.against {
             Some(model) => Some(self.score(benchmark, "--against", model, context)?),
             None => None,
         };
         let (table, lines) = self.report(&own, other.as_ref());
-        write_lines(self.json.as_deref(), lines.iter().map(|line| json!(line)))?;
+        write_lines(self.json.as_deref(), lines.iter().map(|line| Ok(json!(line).to_string())))?;
         write_lines(self.answers.as_deref(), own.answers.iter().map(|answer| answer.line(&self.benchmark)))?;
         print::stdout(&table);
         Ok(())
@@ -249,9 +253,10 @@ impl Arguments {
 }
 
 /// Writes JSON lines, if a file is asked for.
-fn write_lines(path: Option<&Path>, lines: impl Iterator<Item = serde_json::Value>) -> anyhow::Result<()> {
+fn write_lines(path: Option<&Path>, lines: impl Iterator<Item = Result<String, StageError>>) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
-    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    let text = lines.map(|line| Ok(line? + "\n")).collect::<Result<String, StageError>>();
+    let text = text.map_err(|error| anyhow!("{error}"))?;
     pipeline_engine::write_atomically(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 

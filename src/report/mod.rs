@@ -3,7 +3,7 @@
 //! One file, no scripts, nothing from the network. Every bar and curve has its number beside it and a pattern of its own,
 //! so that nothing depends on colour.
 
-mod mended;
+mod fixed;
 mod pictures;
 mod plots;
 mod samples;
@@ -105,7 +105,7 @@ fn page(files: &Files) -> String {
     );
     facts(&mut page, files);
     scores::table(&mut page, &files.results);
-    mended::pictures(&mut page, files);
+    fixed::pictures(&mut page, files);
     scores::loss(&mut page, files);
     work::graph(&mut page, files);
     work::over_time(&mut page, files);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_whose_question_was_mended_stand_in_the_page() {
+    fn pictures_whose_question_was_fixed_stand_in_the_page() {
         let dir = folder();
         let mut png = std::io::Cursor::new(Vec::new());
         image::RgbImage::new(9, 9).write_to(&mut png, image::ImageFormat::Png).unwrap();
@@ -281,7 +281,7 @@ mod tests {
         }
         let page = page(&Files::read(dir.path()).unwrap());
         for part in [
-            "1 were answered wrong before and right after",
+            "q: of 1 question, 1 wrong before and right after, 0 right before and wrong after",
             "<dt>true: 0.200 → 0.250<dd>no dog",
             "<dt>false, chosen before: 0.300 → 0.100<dd>a &lt;dog&gt;",
             "data:image/jpeg;base64,",

@@ -28,7 +28,9 @@ pub fn thumbnails(base: &Path, wanted: &BTreeSet<Key>) -> BTreeMap<Key, String> 
     let mut found = BTreeMap::new();
     for (shard, mut keys) in by_shard {
         // A part of a folder, as the stage `files` names it.
-        if let Some((folder, _)) = shard.split_once("/ (") {
+        if let Some((folder, part)) = shard.rsplit_once("/ (")
+            && part.contains(" files, ")
+        {
             for key in keys {
                 let picture = base.join(folder).join(key);
                 let fits = std::fs::metadata(&picture).is_ok_and(|file| file.len() <= MOST_BYTES);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the container image `pipeline:cpu` or `pipeline:gpu`, from the commit that is checked out.
+# Builds the container image `pipeline:cpu` or `pipeline:gpu`, from the working tree.
 #
 #     tools/release/image.sh cpu|gpu [--build-arg NAME=VALUE …]
 set -euo pipefail

@@ -3,9 +3,8 @@
 use std::any::Any;
 
 use items::{TextEncoder, TextEncoderHandle};
-use pipeline_engine::{Findings, Moment, Probe, StageError};
+use pipeline_engine::{Findings, Moment, Phase, Probe, StageError};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::score::Series;
 
@@ -46,7 +45,7 @@ impl Coverage {
     }
 }
 
-/// What a text encoder made of a benchmark.
+/// Results of a text encoder on a benchmark.
 #[derive(Debug, Clone, Default)]
 pub struct Outcomes {
     /// What is measured, without empty series.
@@ -61,7 +60,7 @@ impl From<Vec<Series>> for Outcomes {
     }
 }
 
-/// A question with several texts, and how near each of them is to the image.
+/// A question with several texts, and the cosine of each text with the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
     /// The shard or folder that holds the image.
@@ -75,7 +74,7 @@ pub struct Answered {
     pub texts: Vec<String>,
     /// Which one is true, counted from 0.
     pub correct: usize,
-    /// Which one was chosen. Of a tie with the true one, the other.
+    /// Which one was chosen, counted from 0. In a tie with the true text: the false one.
     pub chosen: usize,
     /// The cosine of each text with the image.
     pub cosines: Vec<f32>,
@@ -83,10 +82,17 @@ pub struct Answered {
 
 impl Answered {
     /// A line of a run's `answers-before.jsonl` and `answers-after.jsonl`.
-    pub fn line(&self, eval: &str) -> Value {
-        let mut line = json!(self);
-        line["eval"] = eval.into();
-        line
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn line(&self, eval: &str) -> Result<String, StageError> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            eval: &'a str,
+            #[serde(flatten)]
+            answer: &'a Answered,
+        }
+        serde_json::to_string(&Line { eval, answer: self }).map_err(|error| StageError::msg(error.to_string()))
     }
 }
 
@@ -126,7 +132,8 @@ impl Probe for Probed {
             .ok_or_else(|| StageError::msg("the last stage trains no text encoder; this [[eval]] measures one"))?;
         let Outcomes { series, answers } = self.benchmark.outcomes(&*encoder.0)?;
         let measurements = series.iter().map(|series| series.measured(moment, &self.name)).collect();
-        let answers = answers.iter().map(|answer| answer.line(&self.name)).collect();
+        let answers: &[Answered] = if moment.phase == Phase::Epoch { &[] } else { &answers };
+        let answers = answers.iter().map(|answer| answer.line(&self.name)).collect::<Result<_, _>>()?;
         Ok(Findings { measurements, answers })
     }
 }

@@ -378,7 +378,8 @@ fn a_benchmark_measures_the_text_encoder_of_the_last_stage() {
     };
     let found = measured(&TextEncoderHandle(Arc::new(Words))).unwrap();
     let (lines, answers) = (found.measurements, found.answers);
-    assert_eq!((answers.len(), &answers[0]["eval"], &answers[0]["correct"]), (2, &"own".into(), &0.into()));
+    assert_eq!(answers.len(), 2);
+    assert!(answers[0].starts_with(r#"{"eval":"own","#) && answers[0].contains(r#""correct":0"#), "{}", answers[0]);
     assert_eq!((lines[0].eval.as_str(), lines[0].metric.as_str(), lines[0].n), ("own", "accuracy", 2));
     assert!(measured(&3).unwrap_err().to_string().contains("trains no text encoder"));
 }

@@ -15,10 +15,13 @@ pub struct Shard {
     pub identity: String,
 }
 
-/// The last part of a shard's path or URL. Draws are keyed by it, so that the same data in another place
-/// gives the same run.
+/// The file name of a shard's path or URL; of a command (`pipe:`), the whole. Draws are keyed by it, so that the
+/// same data in another place gives the same run. Shards of equal names in different folders share their draws.
 pub fn shard_name(url: &str) -> &str {
-    let path = url.split(['?', '#']).next().unwrap_or(url);
+    if url.starts_with("pipe:") {
+        return url;
+    }
+    let path = if url.contains("://") { url.split(['?', '#']).next().unwrap_or(url) } else { url };
     path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
@@ -239,5 +242,6 @@ mod tests {
         {
             assert_eq!(shard_name(url), "a-0.tar", "{url}");
         }
+        assert_eq!((shard_name("/data/a#1.tar"), shard_name("pipe:cat a > /x")), ("a#1.tar", "pipe:cat a > /x"));
     }
 }

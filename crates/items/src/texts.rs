@@ -82,8 +82,7 @@ pub enum Role {
     /// The caption, whole, and a denial of something that the image does not show: true. Number `n`,
     /// counted from 0.
     Negated(u8),
-    /// As [`Negated`](Self::Negated), but of something that the image shows: false. Empty if the captions name
-    /// nothing.
+    /// As [`Negated`](Self::Negated), but of something that the image shows: false. Empty if there is none.
     Misnegated(u8),
     /// Another true text that says the same; empty if there is none. Number `n`, counted from 0.
     Paraphrase(u8),
@@ -105,7 +104,7 @@ pub enum Statement {
     Negated(u8),
 }
 
-/// Who writes phrases and who reads them agree on these places.
+/// Writers and readers of phrases share these places.
 impl Statement {
     /// The roles of what the text affirms beside a whole caption: two phrases at most, none for
     /// [`Negated`](Self::Negated), which affirms its caption.
@@ -125,8 +124,8 @@ impl Statement {
         self.affirmed().chain(self.denied())
     }
 
-    /// The texts of [`phrases`](Self::phrases), in their order: empty ones where a text says less. What is
-    /// more than the places is left out.
+    /// The texts of [`phrases`](Self::phrases), in their order: empty ones where a text says less. Phrases
+    /// beyond the places are dropped.
     pub fn phrase_texts(self, affirmed: Vec<String>, denied: Vec<String>) -> impl Iterator<Item = String> {
         let fill = |texts: Vec<String>, places| texts.into_iter().chain(repeat(String::new())).take(places);
         fill(affirmed, self.affirmed().count()).chain(fill(denied, self.denied().count()))

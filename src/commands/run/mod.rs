@@ -187,7 +187,7 @@ impl Arguments {
             if let Some(changes) = Changes::read(&summary.dir) {
                 print::stdout(&format!("\n{}", changes.describe()));
             }
-            print::stdout(&format!("\nscores, these pictures, and what limited the run: {}\n", page.display()));
+            print::stdout(&format!("\nreport: {}\n", page.display()));
         } else if handle.interrupted() {
             // Interrupted after the last step: this run is complete, but the sweep must stop.
             std::process::exit(exit::INTERRUPTED.into());

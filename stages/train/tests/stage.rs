@@ -124,7 +124,7 @@ impl Probe for Cosine {
             high: None,
             n: 1,
         };
-        let answers = vec![serde_json::json!({ "epoch": moment.epoch, "cosine": value })];
+        let answers = vec![serde_json::json!({ "epoch": moment.epoch, "cosine": value }).to_string()];
         Ok(Findings { measurements: vec![measurement], answers })
     }
 }

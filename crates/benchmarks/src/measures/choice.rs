@@ -112,7 +112,7 @@ impl Choice {
         self.asked.iter().map(answer).collect()
     }
 
-    /// What each question was answered, with the score of every option.
+    /// How each question was answered, with the score of every option.
     fn answered(&self, score: impl Fn(usize, &[f32]) -> f32, answers: &[Answer]) -> Vec<Answered> {
         let answered = |(question, answer): (&Asked, &Answer)| Answered {
             shard: self.pictures.shards[question.image].url.clone(),

@@ -78,7 +78,7 @@ impl<'a> TableReader<'a> {
     ) -> Option<T> {
         self.known.push(name);
         let Some(value) = self.value(name, default, check) else {
-            // The tables of parts are known all the same: the word is wrong, not they.
+            // The tables of parts count as known: only the word is wrong.
             self.parts.extend(T::parts().iter().map(|part| part.name));
             return None;
         };
@@ -207,7 +207,7 @@ impl<'a> TableReader<'a> {
     }
 }
 
-/// The first of a list of parts that is none of them; a value that is no such list as it is.
+/// The first entry of a list that names no part; any other value unchanged.
 fn wrong_word<'a>(value: &'a Value, parts: &[&str]) -> &'a Value {
     let is_part = |value: &Value| matches!(value, Value::String(word) if parts.contains(&word.as_str()));
     match value {

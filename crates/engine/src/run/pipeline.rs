@@ -167,6 +167,10 @@ impl Pipeline {
         let start = self.position();
         let keeps = |eval: &str| self.probes.iter().any(|probe| probe.name == eval);
         let mut measurements = take_up(&self.dir, start, self.session.run.epochs, keeps)?;
+        if start.epochs < self.session.run.epochs {
+            // The answers of an end that is none any more.
+            self.write_answers(AFTER, &[])?;
+        }
         let mut stages: Vec<StageReport> = match std::fs::read(self.dir.join("stages.json")) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => Vec::new(),
@@ -304,9 +308,8 @@ impl Pipeline {
             answers.extend(found.answers);
         }
         self.dir.append("results.jsonl", &taken)?;
-        if let Some(file) = answers_file(phase).filter(|_| !answers.is_empty()) {
-            let lines: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
-            self.dir.write(file, lines.as_bytes())?;
+        if let Some(file) = answers_file(phase) {
+            self.write_answers(file, &answers)?;
         }
         if !taken.is_empty() {
             watch(Event::Measured(&taken));
@@ -314,14 +317,29 @@ impl Pipeline {
         all.extend(taken);
         Ok(())
     }
+
+    /// Replaces a file of answers; if there are none, removes it.
+    fn write_answers(&self, file: &str, answers: &[String]) -> Result<(), RunError> {
+        if !answers.is_empty() {
+            return self.dir.write(file, (answers.join("\n") + "\n").as_bytes());
+        }
+        match std::fs::remove_file(self.dir.join(file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(RunError::Folder(format!("cannot remove {}: {error}", self.dir.join(file).display())))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Where the answers of a phase are kept. Each time whole: a run that is resumed needs no care.
+const AFTER: &str = "answers-after.jsonl";
+
+/// The file with the answers of a phase. It is replaced as a whole, so a resumed run does not add lines twice.
 fn answers_file(phase: Phase) -> Option<&'static str> {
     match phase {
         Phase::Before => Some("answers-before.jsonl"),
         Phase::Epoch => None,
-        Phase::After => Some("answers-after.jsonl"),
+        Phase::After => Some(AFTER),
     }
 }
 

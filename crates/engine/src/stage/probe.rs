@@ -42,8 +42,9 @@ pub trait Probe: Send {
 pub struct Findings {
     /// The scores.
     pub measurements: Vec<Measurement>,
-    /// What they are made of, item by item, as JSON objects; may be empty.
-    pub answers: Vec<serde_json::Value>,
+    /// What they are made of, item by item: JSON objects, one per line. They are kept before the first epoch and after
+    /// the last; between epochs there need be none.
+    pub answers: Vec<String>,
 }
 
 /// Scores alone.

@@ -92,7 +92,7 @@ pub struct NegatedWriter {
 pub struct NegatedTexts {
     /// True of the image; the caption alone if nothing can be denied.
     pub text: String,
-    /// False of it; `None` if it is not wanted, or the captions name nothing to deny.
+    /// False of it; `None` if it is not wanted, if the captions name nothing, or if `text` denies nothing.
     pub contradiction: Option<String>,
     /// What `text` denies, as "A dog": none, one or two things.
     pub denied: Vec<String>,
@@ -171,7 +171,7 @@ impl NegatedWriter {
         made
     }
 
-    /// A random template that fits. Of our own list one always does; of another perhaps none.
+    /// A random template that fits. `None` if no template of a custom list does; the built-in list always has one.
     fn template(&self, fits: impl Fn(&NegatedTemplate) -> bool, rng: &mut ChaCha8Rng) -> Option<&NegatedTemplate> {
         let fitting: Vec<&NegatedTemplate> = self.templates.iter().filter(|template| fits(template)).collect();
         (!fitting.is_empty()).then(|| fitting[below(rng, fitting.len())])

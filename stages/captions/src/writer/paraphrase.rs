@@ -12,7 +12,7 @@ use crate::reading::Reading;
 options! {
     /// Gives other captions of the same image.
     pub struct Paraphrase {
-        /// Texts per image. Of an image with fewer other captions, the rest is missing.
+        /// Texts per image. An image with fewer other captions gets fewer.
         texts: usize = 1, 1..=64;
     }
 }

@@ -1,12 +1,12 @@
 //! `loss = "conclip"`.
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Int, Tensor};
 use items::Role;
 use pipeline_engine::{Part, choice, options};
 
-use super::primitives::{Choices, Rows, apart, nce, neg_clip};
+use super::primitives::{Choices, Rows, apart, nce, neg_clip, others};
 use super::texts::{FalseText, TrueText};
-use super::{Images, Loss, Needs, StepView, Term};
+use super::{Loss, Needs, StepView, Term};
 use crate::error::TrainError;
 
 choice! {
@@ -22,8 +22,8 @@ choice! {
 options! {
     /// The loss of CoN-CLIP (arXiv 2403.20312): NegCLIP's two directions, and a second image of each sample, which
     /// chooses the sample's false text among all texts; the mean of the three. The paper takes second images from a
-    /// list of its own, for photos outside the training set. Here it is the most similar other image of the batch, so
-    /// that image's own text is no wrong choice for it, and is left out.
+    /// list of its own, of photos outside the training set. Here it is the most similar other image of the batch. That
+    /// image's own text is true of it, so it is not among the choices.
     pub struct ConClip {
         /// Which text of an image stands for its caption.
         text: TrueText = TrueText::Caption;
@@ -60,10 +60,20 @@ impl Loss for ConClip {
         let weight = if self.second == Second::Nothing { 1.0 } else { 2.0 / 3.0 };
         let mut terms = vec![Term { name: "conclip", weight, value: first }];
         if self.second == Second::Nearest {
-            let nearest = nearest(step.images, step.same);
-            let (second, barred) = (second(step, &nearest), own_texts(step, &nearest));
-            let value = self.second_term(&second, &texts, &wrong, Some(barred));
-            terms.push(Term { name: "second", weight: 1.0 / 3.0, value });
+            let others = others(step.same, &device);
+            let nearest = nearest(&images.features, &others);
+            let has_other = step.same.iter().any(|&image| image != step.same[0]);
+            let second = Rows {
+                features: images.features.clone().select(0, nearest.clone()),
+                exists: vec![has_other; step.count()],
+            };
+            // The texts of the second image are true of it.
+            let own = others.select(0, nearest);
+            terms.push(Term {
+                name: "second",
+                weight: 1.0 / 3.0,
+                value: self.second_term(&second, &texts, &wrong, Some(own)),
+            });
         }
         Ok(terms)
     }
@@ -78,34 +88,12 @@ impl ConClip {
     }
 }
 
-/// For each image, the most similar one that is another image; `None` if there is none.
-fn nearest(images: Images<'_>, same: &[u32]) -> Vec<Option<usize>> {
-    let rows: Vec<&[f32]> = images.rows().collect();
-    let cosine = |i: usize, j: usize| rows[i].iter().zip(rows[j]).map(|(a, b)| a * b).sum::<f32>();
-    let nearest = |i: usize| {
-        let others = (0..rows.len()).filter(|&j| same[j] != same[i]);
-        others.map(|j| (j, cosine(i, j))).reduce(|best, other| if other.1 > best.1 { other } else { best })
-    };
-    (0..rows.len()).map(|i| nearest(i).map(|(j, _)| j)).collect()
-}
-
-/// The features of the second images.
-fn second(step: &StepView<'_>, nearest: &[Option<usize>]) -> Rows {
-    let rows: Vec<&[f32]> = step.images.rows().collect();
-    let width = rows.first().map_or(0, |row| row.len());
-    let features: Vec<f32> = nearest.iter().enumerate().flat_map(|(i, j)| rows[j.unwrap_or(i)].to_vec()).collect();
-    let device = step.images.exact().device();
-    let features = Tensor::from_data(TensorData::new(features, [nearest.len(), width]), &device);
-    Rows { features, there: nearest.iter().map(Option::is_some).collect() }
-}
-
-/// `[B, B]`: keeps each second image from being compared with the texts of its own image.
-fn own_texts(step: &StepView<'_>, nearest: &[Option<usize>]) -> Tensor<2> {
-    let count = nearest.len();
-    let own = |second: &Option<usize>, j: usize| second.is_some_and(|second| step.same[second] == step.same[j]);
-    let values: Vec<f32> =
-        nearest.iter().flat_map(|s| (0..count).map(move |j| if own(s, j) { -1e9 } else { 0.0 })).collect();
-    Tensor::from_data(TensorData::new(values, [count, count]), &step.images.exact().device())
+/// For each image, the place of the most similar one that shows another image, `[B]`; of any if there is none. `others`
+/// is what [`others`] gives.
+fn nearest(images: &Tensor<2>, others: &Tensor<2>) -> Tensor<1, Int> {
+    let cosines = images.clone().matmul(images.clone().transpose()) + others.clone();
+    let count = images.dims()[0];
+    cosines.argmax(1).reshape([count])
 }
 
 #[cfg(test)]
@@ -134,15 +122,17 @@ mod tests {
 
     #[test]
     fn the_second_image_is_another_one_and_its_own_text_is_no_wrong_choice() {
-        use super::super::testing::Case;
+        use super::super::testing::{Case, tensor};
         let mut case = Case::new(&[Role::Original, Role::Misnegated(0)], 3, 2, 1);
         case.images = vec![1.0, 0.0, 1.0, 0.0, 0.6, 0.8];
         case.same = vec![0, 0, 1];
-        let device = burn::tensor::Device::flex();
-        let found = nearest(Images::new(&case.images, 2, &device), &case.same);
-        assert_eq!(found, [Some(2), Some(2), Some(0)]);
+        let nearest = |case: &Case| -> Vec<i64> {
+            let images = tensor(&case.images, 2);
+            let found = nearest(&images, &others(&case.same, &images.device()));
+            found.into_data().iter::<i64>().collect()
+        };
+        assert_eq!(nearest(&case), [2, 2, 0]);
         case.same = vec![0, 0, 0];
-        assert_eq!(nearest(Images::new(&case.images, 2, &device), &case.same), [None; 3]);
         let terms = case.terms(&CONCLIP);
         assert_eq!(terms[1].value.clone().into_scalar::<f32>(), 0.0, "no second image, no term");
     }

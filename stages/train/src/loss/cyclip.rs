@@ -1,5 +1,6 @@
 //! `loss = "cyclip"`.
 
+use burn::tensor::{Device, Tensor, TensorData};
 use items::Role;
 use pipeline_engine::{Part, options};
 
@@ -9,8 +10,8 @@ use super::{Loss, Needs, StepView, Term};
 use crate::error::TrainError;
 
 options! {
-    /// The loss of CyCLIP (arXiv 2205.14459): CLIP's, and two terms that make texts lie to each other as
-    /// their images do, each `|A - C|^2 / B` (Frobenius norm):
+    /// The loss of CyCLIP (arXiv 2205.14459): CLIP's, and two terms that bring the cosines between texts to those
+    /// between their images, each `|A - C|^2 / B` (Frobenius norm):
     ///
     /// - `in_modal`: between the cosines of the images and those of the texts;
     /// - `cross_modal`: between the cosines of image j with text k and those of image k with text j.
@@ -19,9 +20,9 @@ options! {
     pub struct CyClip {
         /// Which text of an image stands for its caption.
         text: TrueText = TrueText::Caption;
-        /// Weight of the first.
+        /// Weight of `in_modal`.
         in_modal: f64 = 0.25, 0.0..=1e6;
-        /// Weight of the second.
+        /// Weight of `cross_modal`.
         cross_modal: f64 = 0.25, 0.0..=1e6;
         /// Cosines are divided by this, in CLIP's loss.
         temperature: f64 = 0.07, 0.001..=100.0;
@@ -30,7 +31,7 @@ options! {
 
 impl Part for CyClip {
     const NAME: &'static str = "cyclip";
-    const ABOUT: &'static str = "CyCLIP: CLIP, and texts lie to each other as their images do";
+    const ABOUT: &'static str = "CyCLIP: CLIP, and the cosines between texts match those between their images";
 }
 
 impl Loss for CyClip {
@@ -44,19 +45,28 @@ impl Loss for CyClip {
 
     fn terms(&self, step: &StepView<'_>) -> Result<Vec<Term>, TrainError> {
         let (images, texts) = (Rows::whole(step.images.exact()), step.texts.rows(self.text.role())?);
-        let masks = apart(step.same, &images.features.device());
+        let device = images.features.device();
+        let masks = apart(step.same, &device);
         let (v, t) = (images.features.clone(), texts.features.clone());
         let across = v.clone().matmul(t.clone().transpose());
         let cross_modal = across.clone() - across.transpose();
         let in_modal = v.clone().matmul(v.transpose()) - t.clone().matmul(t.transpose());
-        // |X|^2 / B is B times the mean of the squares.
-        let count = step.count() as f64;
+        let count = texts.exists.iter().filter(|&&exists| exists).count().max(1) as f64;
+        // |X|^2 / B over the pairs of images that have the text.
+        let norm = |differences: Tensor<2>| (differences.square() * pairs(&texts.exists, &device)).sum() / count;
         Ok(vec![
             Term { name: "cyclip", weight: 1.0, value: clip(&texts, &images, masks.as_ref(), self.temperature) },
-            Term { name: "in_modal", weight: self.in_modal, value: in_modal.square().mean() * count },
-            Term { name: "cross_modal", weight: self.cross_modal, value: cross_modal.square().mean() * count },
+            Term { name: "in_modal", weight: self.in_modal, value: norm(in_modal) },
+            Term { name: "cross_modal", weight: self.cross_modal, value: norm(cross_modal) },
         ])
     }
+}
+
+/// `[B, B]`: 1 for two images that both have the text, else 0.
+fn pairs(exists: &[bool], device: &Device) -> Tensor<2> {
+    let column: Vec<f32> = exists.iter().map(|&exists| f32::from(u8::from(exists))).collect();
+    let column = Tensor::<2>::from_data(TensorData::new(column, [exists.len(), 1]), &device.clone().inner());
+    column.clone().matmul(column.transpose())
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ options! {
     /// - `negated`: InfoNCE from text to image: each of the N texts per image chooses its image among
     ///   B. The images are the negatives: with `margin`, one that looks more like what the text denies
     ///   than its own image does counts as more similar than it is, and so has to be further away.
-    /// - `negated_back`: the same from image to text: each image chooses its text among those of the B
-    ///   images, one of each.
+    /// - `negated_back`: InfoNCE from image to text, without `margin`: each image chooses its text among
+    ///   those of the B images, one of each.
     /// - `contradiction`: `softplus((s_false - s_true) / temperature)` of a text and the same text
     ///   with something denied that the image shows.
     pub struct Negated {
@@ -100,7 +100,7 @@ impl Loss for Negated {
             if self.contradiction > 0.0 {
                 let wrong = step.texts.rows(Role::Misnegated(n))?;
                 let margin = ((texts - wrong.features) * images.clone()).sum_dim(1) / self.temperature;
-                contradiction.push(mean_over(&wrong.there, log_sigmoid(margin).neg()));
+                contradiction.push(mean_over(&wrong.exists, log_sigmoid(margin).neg()));
             }
         }
         let mean = |values: Vec<Tensor<1>>| Tensor::cat(values, 0).mean();

@@ -57,7 +57,7 @@ impl Loss for Omni {
         let both_ways = neg_clip(&captions, &wrong, &images, masks, self.temperature) * 2.0;
         let presence = (both_ways + choice(&first, &images.features, self.temperature)) / 3.0;
         let cosines = (captions.features.clone() * absent.features.clone()).sum_dim(1);
-        let push = mean_over(&both(&captions.there, &absent.there), (cosines + self.margin).clamp_min(0.0));
+        let push = mean_over(&both(&captions.exists, &absent.exists), (cosines + self.margin).clamp_min(0.0));
         Ok(vec![
             Term { name: "presence", weight: 1.0, value: presence },
             Term { name: "absent", weight: 1.0, value: clip(&absent, &images, masks, self.temperature) },

@@ -1,5 +1,7 @@
 //! The formulas that losses are made of.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use pipeline_engine::rng::ChaCha8Rng;
@@ -17,20 +19,20 @@ pub fn cross_entropy(logits: Tensor<2>, targets: &[u32]) -> Tensor<1> {
     surprise(logits, targets).mean()
 }
 
-/// Features `[N, D]` of length 1, and which of them are there: an image may lack a text.
+/// Features `[N, D]` of length 1, and which of them exist: an image may lack a text.
 #[derive(Debug, Clone)]
 pub struct Rows {
     /// `[N, D]`.
     pub features: Tensor<2>,
     /// `[N]`.
-    pub there: Vec<bool>,
+    pub exists: Vec<bool>,
 }
 
 impl Rows {
-    /// Features that are all there.
+    /// Features that all exist.
     pub fn whole(features: Tensor<2>) -> Self {
-        let there = vec![true; features.dims()[0]];
-        Self { features, there }
+        let exists = vec![true; features.dims()[0]];
+        Self { features, exists }
     }
 }
 
@@ -55,16 +57,16 @@ impl Choices {
 const NEVER: f32 = -1e9;
 
 /// InfoNCE (arXiv 1807.03748, equation 4): the mean of `-log softmax(q_i . c / temperature)[i]` over all rows c of
-/// `choices`, whose first B rows are the right answers of the B queries. Queries that are not there, or whose
-/// answer is not, do not count; rows that are not there are no choice. 0 if no query counts. Of shape `[1]`.
+/// `choices`, whose first B rows are the right answers of the B queries. Queries that do not exist, or whose
+/// answer does not, are skipped; rows that do not exist are no choice. 0 if no query counts. Of shape `[1]`.
 pub fn nce(queries: &Rows, choices: &[Choices], temperature: f64) -> Tensor<1> {
     let logits = choices.iter().map(|Choices { rows, barred }| {
         let logits = queries.features.clone().matmul(rows.features.clone().transpose()) / temperature;
         let logits = barred.clone().map_or(logits.clone(), |barred| logits + barred);
-        lacking(&rows.there, &logits.device()).map_or(logits.clone(), |lacking| logits + lacking)
+        lacking(&rows.exists, &logits.device()).map_or(logits.clone(), |lacking| logits + lacking)
     });
     let logits = Tensor::cat(logits.collect(), 1);
-    let counts = both(&queries.there, &choices[0].rows.there);
+    let counts = both(&queries.exists, &choices[0].rows.exists);
     let own: Vec<u32> = (0..counts.len() as u32).collect();
     mean_over(&counts, surprise(logits, &own))
 }
@@ -89,17 +91,17 @@ pub fn neg_clip(texts: &Rows, wrong: &[Rows], images: &Rows, apart: Option<&Tens
 pub fn choice(options: &[Rows], images: &Tensor<2>, temperature: f64) -> Tensor<1> {
     let columns = options.iter().map(|option| {
         let logits = (option.features.clone() * images.clone()).sum_dim(1) / temperature;
-        let absent: Vec<f32> = option.there.iter().map(|&there| if there { 0.0 } else { NEVER }).collect();
+        let absent: Vec<f32> = option.exists.iter().map(|&exists| if exists { 0.0 } else { NEVER }).collect();
         logits + column(absent, &images.device())
     });
     let logits = Tensor::cat(columns.collect(), 1);
-    let (right, wrong) = options.split_first().map_or((&[][..], &[][..]), |(right, wrong)| (&right.there[..], wrong));
+    let (right, wrong) = options.split_first().map_or((&[][..], &[][..]), |(right, wrong)| (&right.exists[..], wrong));
     let counts: Vec<bool> =
-        right.iter().enumerate().map(|(i, &there)| there && wrong.iter().any(|option| option.there[i])).collect();
+        right.iter().enumerate().map(|(i, &exists)| exists && wrong.iter().any(|option| option.exists[i])).collect();
     mean_over(&counts, surprise(logits, &vec![0; counts.len()]))
 }
 
-/// Which are there in both.
+/// Which exist in both.
 pub fn both(a: &[bool], b: &[bool]) -> Vec<bool> {
     a.iter().zip(b).map(|(&a, &b)| a && b).collect()
 }
@@ -121,12 +123,12 @@ fn surprise(logits: Tensor<2>, targets: &[u32]) -> Tensor<2> {
     log_softmax(logits, 1).gather(1, targets.unsqueeze_dim(1)).neg()
 }
 
-/// `[1, N]`: what keeps rows that are not there from being chosen; `None` if all are there.
-fn lacking(there: &[bool], device: &Device) -> Option<Tensor<2>> {
-    let values: Vec<f32> = there.iter().map(|&there| if there { 0.0 } else { NEVER }).collect();
-    there
+/// `[1, N]`: what keeps rows that do not exist from being chosen; `None` if all exist.
+fn lacking(exists: &[bool], device: &Device) -> Option<Tensor<2>> {
+    let values: Vec<f32> = exists.iter().map(|&exists| if exists { 0.0 } else { NEVER }).collect();
+    exists
         .contains(&false)
-        .then(|| Tensor::from_data(TensorData::new(values, [1, there.len()]), &device.clone().inner()))
+        .then(|| Tensor::from_data(TensorData::new(values, [1, exists.len()]), &device.clone().inner()))
 }
 
 fn column(values: Vec<f32>, device: &Device) -> Tensor<2> {
@@ -139,13 +141,20 @@ fn column(values: Vec<f32>, device: &Device) -> Tensor<2> {
 ///
 /// `same` is `[B]`: equal numbers are one image.
 pub fn apart(same: &[u32], device: &Device) -> Option<Tensor<2>> {
+    let distinct = same.iter().collect::<BTreeSet<_>>().len();
+    (distinct < same.len()).then(|| barred(same, |i, j| i != j && same[i] == same[j], device))
+}
+
+/// What to add to logits `[B, B]` so that no item has an item of the same image, nor itself, among its choices.
+pub fn others(same: &[u32], device: &Device) -> Tensor<2> {
+    barred(same, |i, j| same[i] == same[j], device)
+}
+
+fn barred(same: &[u32], bars: impl Fn(usize, usize) -> bool, device: &Device) -> Tensor<2> {
     let count = same.len();
-    let twice = |(i, j): (usize, usize)| i != j && same[i] == same[j];
-    let pairs = || (0..count).flat_map(|i| (0..count).map(move |j| (i, j)));
-    pairs().any(twice).then(|| {
-        let values: Vec<f32> = pairs().map(|pair| if twice(pair) { NEVER } else { 0.0 }).collect();
-        Tensor::from_data(TensorData::new(values, [count, count]), &device.clone().inner())
-    })
+    let row = |i: usize| (0..count).map(move |j| (i, j));
+    let values: Vec<f32> = (0..count).flat_map(row).map(|(i, j)| if bars(i, j) { NEVER } else { 0.0 }).collect();
+    Tensor::from_data(TensorData::new(values, [count, count]), &device.clone().inner())
 }
 
 /// Image features with a random vector of `length` (root mean square) added to each, at length 1
@@ -191,6 +200,53 @@ mod tests {
         let expected = (surprise(&rows[0], 2, 1.0) + surprise(&rows[1], 0, 1.0) + surprise(&rows[2], 3, 1.0)) / 3.0;
         let found: f32 = cross_entropy(tensor(&logits, 4), &[2, 0, 3]).into_scalar();
         assert!((f64::from(found) - expected).abs() < 1e-6, "{found} {expected}");
+    }
+
+    #[test]
+    fn texts_that_do_not_exist_are_no_choice_and_no_question() {
+        let rows = |seed, exists: &[bool]| Rows {
+            features: tensor(&random(3, 4, &mut rng(seed)), 4),
+            exists: exists.to_vec(),
+        };
+        let images = Rows::whole(tensor(&random(3, 4, &mut rng(9)), 4));
+        let all = [true; 3];
+        let value = |value: Tensor<1>| value.into_scalar::<f32>();
+        let of = |queries: &Rows, among: &[Rows]| {
+            let among: Vec<Choices> = among.iter().cloned().map(Choices::open).collect();
+            value(nce(queries, &among, 0.1))
+        };
+        let dot = |(a, i): (u64, usize), (b, j): (u64, usize)| -> f64 {
+            let (a, b) = (random(3, 4, &mut rng(a)), random(3, 4, &mut rng(b)));
+            (0..4).map(|k| f64::from(a[4 * i + k]) * f64::from(b[4 * j + k])).sum()
+        };
+        // A wrong text that does not exist is no choice.
+        let without = of(&images, &[rows(1, &all)]);
+        assert!((of(&images, &[rows(1, &all), rows(2, &[false; 3])]) - without).abs() < 1e-6);
+        assert!(of(&images, &[rows(1, &all), rows(2, &all)]) > without);
+        // An image without its text asks nothing, and its text is nobody's choice.
+        let one = |i: usize, place: usize| {
+            let scores = [dot((1, 0), (9, i)), dot((1, 2), (9, i))];
+            surprise(&scores, place, 0.1)
+        };
+        let expected = (one(0, 0) + one(2, 1)) / 2.0;
+        let found = of(&images, &[rows(1, &[true, false, true])]);
+        assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+        // The choice is among what exists.
+        let options = [rows(1, &all), rows(2, &[false, true, false])];
+        let found = value(choice(&options, &images.features, 0.1));
+        let scores = [dot((1, 1), (9, 1)), dot((2, 1), (9, 1))];
+        let expected = surprise(&scores, 0, 0.1);
+        assert!((f64::from(found) / expected - 1.0).abs() < 1e-5, "{found} {expected}");
+        // Nothing exists: 0, and a gradient of zeros that is no NaN.
+        let leaf = tensor(&random(3, 4, &mut rng(1)), 4).autodiff().require_grad();
+        let nothing = Rows { features: leaf.clone(), exists: vec![false; 3] };
+        let loss = clip(&nothing, &images, None, 0.1)
+            + choice(&[nothing.clone(), rows(2, &all)], &images.features, 0.1)
+            + mean_over(&[false; 3], leaf.clone().sum_dim(1));
+        let gradients = loss.backward();
+        assert_eq!(value(loss), 0.0);
+        let gradient: Vec<f32> = leaf.grad(&gradients).unwrap().into_data().try_to_vec().unwrap();
+        assert!(gradient.iter().all(|&slope| slope == 0.0), "{gradient:?}");
     }
 
     #[test]

@@ -25,7 +25,7 @@ options! {
         /// Which texts are the false ones; of several per image, the first.
         wrong: FalseText = FalseText::Contradiction;
         /// How many directions E has.
-        directions: usize = 2, 1..=64;
+        directions: usize = 2, 2..=64;
         /// Another number draws other directions.
         seed: u64 = 1;
         /// Cosines are divided by this, in CLIP's loss.
@@ -78,8 +78,8 @@ impl SemClip {
         let projected = |rows: &Rows| normalised(rows.features.clone().matmul(directions.clone().transpose()));
         let cosines = |other: &Rows| (projected(t) * projected(other)).sum_dim(1);
         (
-            mean_over(&both(&t.there, &p.there), cosines(p).neg() + 1.0),
-            mean_over(&both(&t.there, &f.there), cosines(f).clamp_min(0.0)),
+            mean_over(&both(&t.exists, &p.exists), cosines(p).neg() + 1.0),
+            mean_over(&both(&t.exists, &f.exists), cosines(f).clamp_min(0.0)),
         )
     }
 }

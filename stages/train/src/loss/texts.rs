@@ -30,7 +30,7 @@ impl TrueText {
         }
     }
 
-    /// That it is there.
+    /// Returns the need for this text.
     pub fn need(self) -> TextNeed {
         let (what, help) = match self {
             Self::Caption => ("captions", "add a stage captions before this one"),
@@ -69,7 +69,7 @@ impl FalseText {
         }
     }
 
-    /// That there is one.
+    /// Returns the need for one of these texts.
     pub fn need(self) -> TextNeed {
         let (what, help) = match self {
             Self::Contradiction => (

@@ -59,8 +59,8 @@ pub struct RoleTexts {
     rows: Tensor<2>,
     /// The same rows as `[B, R, D]`. Made once: a gradient is then summed in one order.
     cube: Tensor<3>,
-    /// `[B R]`: whether the text is there. An image may lack a text.
-    there: Vec<bool>,
+    /// `[B R]`: whether the text exists. An image may lack a text.
+    exists: Vec<bool>,
 }
 
 impl RoleTexts {
@@ -71,13 +71,13 @@ impl RoleTexts {
         let rows_per_image = roles.len().max(1);
         let features = normalised(features);
         let cube = features.clone().reshape([rows / rows_per_image, rows_per_image, width]);
-        Self { roles, rows: features, cube, there: vec![true; rows] }
+        Self { roles, rows: features, cube, exists: vec![true; rows] }
     }
 
-    /// The same texts, of which only some are there: `[B R]`, in the order of the rows.
+    /// The same texts, of which only some exist: `[B R]`, in the order of the rows.
     #[must_use]
-    pub fn with_gaps(self, there: Vec<bool>) -> Self {
-        Self { there, ..self }
+    pub fn with_gaps(self, exists: Vec<bool>) -> Self {
+        Self { exists, ..self }
     }
 
     /// R roles.
@@ -117,8 +117,8 @@ impl RoleTexts {
     /// [`TrainError::Role`] when there is none.
     pub fn rows(&self, role: Role) -> Result<Rows, TrainError> {
         let place = self.place(role)?;
-        let there = self.there.chunks(self.roles.len().max(1)).map(|image| image[place]).collect();
-        Ok(Rows { features: self.at(place), there })
+        let exists = self.exists.chunks(self.roles.len().max(1)).map(|image| image[place]).collect();
+        Ok(Rows { features: self.at(place), exists })
     }
 
     /// [`rows`](Self::rows) of `role(0)`, `role(1)`, … as many as there are.
@@ -176,9 +176,9 @@ impl<'a> Images<'a> {
         Self { features, width, device }
     }
 
-    /// The B rows on the host.
-    pub fn rows(&self) -> impl Iterator<Item = &'a [f32]> {
-        self.features.chunks(self.width.max(1))
+    /// Where the features lie.
+    pub fn device(&self) -> &'a Device {
+        self.device
     }
 
     /// `[B, D]`, without gradient.

@@ -39,6 +39,7 @@ impl Training {
         }
         let trainer = Trainer::new(&tower, Arc::new(Sum::of(&options.loss)), options.settings(), options.layout());
         let mut training = Self {
+            lacking: Vec::new(),
             schedule: Schedule {
                 lr: options.lr,
                 warmup_steps: options.warmup_steps,

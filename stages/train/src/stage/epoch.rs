@@ -35,6 +35,15 @@ impl Training {
             lines.push(measurement(metric::LR, metric::ALL, lr, 1));
             dir.append("results.jsonl", &lines)?;
         }
+        for (role, steps) in std::mem::take(&mut self.lacking) {
+            if 2 * steps > made {
+                tracing::warn!(
+                    "in {steps} of {made} steps of epoch {} no image had the text `{role}`: the loss leaves it out there; \
+                     give data that has it (paraphrases need several captions per image), or choose another loss",
+                    pass.epoch
+                );
+            }
+        }
         self.progress.losses.clear();
         self.progress.left_out = 0;
         self.progress.position = Position { epochs: pass.epoch, steps: 0, total_steps: position.total_steps };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clip::Tokenizer;
-use items::{TextEncoderHandle, Tokens, contract};
+use items::{Role, TextEncoderHandle, Tokens, contract};
 use model::Model;
 use pipeline_engine::{
     Build, Built, Fact, Inlet, LastCheckpoint, Look, Moved, Need, Nothing, Outlet, Pass, Position, Received, RunDir,
@@ -75,6 +75,8 @@ struct Training {
     trainer: Trainer,
     tokenizer: Arc<Tokenizer>,
     schedule: Schedule,
+    /// Texts that no image of a step had, with the number of such steps of this epoch.
+    lacking: Vec<(Role, u64)>,
     dir: Option<RunDir>,
     checkpoints: Option<Checkpoints>,
     last_checkpoint: Option<String>,

@@ -35,6 +35,12 @@ impl Training {
             self.progress.left_out += 1;
             return Ok(());
         };
+        for role in &step.lacking {
+            match self.lacking.iter_mut().find(|(other, _)| other == role) {
+                Some((_, steps)) => *steps += 1,
+                None => self.lacking.push((*role, 1)),
+            }
+        }
         for (name, value) in &step.losses {
             *self.progress.losses.entry((*name).to_owned()).or_default() += value;
         }

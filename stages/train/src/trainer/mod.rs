@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::{Device, Tensor};
 use clip::text::{TextTower, TokenRows};
 use clip::{Layout, Params, TextConfig};
-use items::Tokens;
+use items::{Role, Tokens};
 use pipeline_engine::rng::Draw;
 
 use crate::error::TrainError;
@@ -51,6 +51,8 @@ pub struct Step {
     pub backward: Duration,
     /// Time for weights and moments, until the weights are on the device.
     pub update: Duration,
+    /// Texts that the loss reads and that no image of the batch has.
+    pub lacking: Vec<Role>,
 }
 
 /// Why a step was not made; the weights are as before it.
@@ -182,7 +184,8 @@ impl Trainer {
             [all] => self.tower.forward_rows(&rows, &all.ids, &all.lens, self.forward.layout)?,
             chunks => leaf(self.forward.features(&self.tower.frozen(), Some(&rows), chunks)?),
         };
-        let there = texts.lens.iter().map(|&len| len > EMPTY).collect();
+        let there: Vec<bool> = texts.lens.iter().map(|&len| len > EMPTY).collect();
+        let lacking = lacking(&texts.roles, &there);
         let (total, losses) =
             self.loss(tokens, RoleTexts::new(texts.roles, features.clone()).with_gaps(there), draw)?;
         let forward = began.elapsed();
@@ -196,7 +199,7 @@ impl Trainer {
         let norm = self.weights.update(lr, &gradients);
         let norm = norm.map_err(|error| NoStep::NotFinite("the norm of the gradient", error.0))?;
         self.upload();
-        Ok(Step { losses, norm, forward, backward, update: began.elapsed() })
+        Ok(Step { losses, norm, forward, backward, update: began.elapsed(), lacking })
     }
 
     /// The weighted sum of the loss's terms, and the values of both: the sum, named `all`, first.
@@ -253,6 +256,13 @@ impl Trainer {
     }
 }
 
+/// The roles whose text no image has; `there` is `[B R]`, image by image.
+fn lacking(roles: &[Role], there: &[bool]) -> Vec<Role> {
+    let images = || there.chunks(roles.len().max(1));
+    let nowhere = |place: &usize| images().all(|image| !image[*place]);
+    (0..roles.len()).filter(nowhere).map(|place| roles[place]).collect()
+}
+
 /// Checks that a tower of this shape has at least `asked` blocks, and that `asked` is not 0.
 ///
 /// # Errors
@@ -269,7 +279,6 @@ pub(crate) fn check_front_layers(asked: Option<usize>, config: &TextConfig) -> R
 mod tests {
     #![allow(clippy::unwrap_used)]
     use clip::TextTower;
-    use items::Role;
     use pipeline_engine::rng::Draw;
     use pipeline_engine::{Alternatives, Chosen};
 
