@@ -121,8 +121,8 @@ mod tests {
         let e2 = normalised(e2 - e1.clone() * along);
         let (paraphrase, opposite) = SEMCLIP.along(&Tensor::cat(vec![e1, e2], 0), &rows(3), &rows(6), &rows(4));
         let clip = clip(&rows(3), &rows(1), None, 0.07);
-        let near = |found: Tensor<1>, expected: f32| {
-            let found: f32 = found.into_scalar();
+        let near = |found: Tensor<1>, expected: f64| {
+            let found = f64::from(found.into_scalar::<f32>());
             assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         };
         near(paraphrase.clone(), 1.994789449);
