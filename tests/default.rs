@@ -38,7 +38,7 @@ fn negation_is_repaired_and_retrieval_kept() {
     // so another processor ends a little elsewhere: the bound leaves room for that.
     assert!(after - before >= 0.12, "the gain is only {:.3}", after - before);
     assert!(low > before && high > low, "the interval after training holds the score before");
-    for (part, least) in [("positive", -0.03), ("negative", 0.08), ("hybrid", 0.25)] {
+    for (part, least) in [("positive", -0.03), ("negative", 0.10), ("hybrid", 0.25)] {
         let (before, after) = (of("before", part).0, of("after", part).0);
         println!("  {part}: {before:.3} -> {after:.3}");
         assert!(after - before >= least, "{part} questions went from {before:.3} to {after:.3}");

@@ -121,7 +121,9 @@ fn tng_matches_pytorch_on_our_own_goldens() {
 #[test]
 fn published_losses_match_pytorch() {
     use stage_train::loss::texts::{FalseText, TrueText};
-    use stage_train::loss::{clip::Clip, conclip, cyclip::CyClip, negbench::NegBench, negclip::NegClip, omni::Omni};
+    use stage_train::loss::{
+        clip::Clip, conclip::ConClip, cyclip::CyClip, negbench::NegBench, negclip::NegClip, omni::Omni,
+    };
 
     const COUNT: usize = 6;
     const WIDTH: usize = 16;
@@ -142,7 +144,7 @@ fn published_losses_match_pytorch() {
         ("clip", &Clip { text, temperature, image_noise: 0.0 }),
         ("negationclip", &Clip { text: TrueText::Negated, temperature, image_noise: 0.0 }),
         ("negclip", &NegClip { text, wrong, temperature, image_noise: 0.0 }),
-        ("conclip", &conclip::ConClip { text, wrong, second: conclip::Second::Nearest, temperature }),
+        ("conclip", &ConClip { text, wrong, temperature }),
         ("omni", &Omni { wrong, absent: TrueText::Negated, margin: 0.9, apart: 1.0, temperature }),
         ("cyclip", &CyClip { text, in_modal: 0.25, cross_modal: 0.25, temperature }),
         ("negbench", &NegBench { text, clip: 0.99, choice: 0.5, temperature }),

@@ -168,7 +168,7 @@ impl Pipeline {
         let keeps = |eval: &str| self.probes.iter().any(|probe| probe.name == eval);
         let mut measurements = take_up(&self.dir, start, self.session.run.epochs, keeps)?;
         if start.epochs < self.session.run.epochs {
-            // The answers of an end that is none any more.
+            // The run goes on, so these are no longer its last answers.
             self.write_answers(AFTER, &[])?;
         }
         let mut stages: Vec<StageReport> = match std::fs::read(self.dir.join("stages.json")) {

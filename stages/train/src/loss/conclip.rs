@@ -2,22 +2,12 @@
 
 use burn::tensor::{Int, Tensor};
 use items::Role;
-use pipeline_engine::{Part, choice, options};
+use pipeline_engine::{Part, options};
 
 use super::primitives::{Choices, Rows, apart, nce, neg_clip, others};
 use super::texts::{FalseText, TrueText};
 use super::{Loss, Needs, StepView, Term};
 use crate::error::TrainError;
-
-choice! {
-    /// The second image of each sample, for which the false text is right.
-    pub enum Second {
-        /// The most similar other image of the batch.
-        Nearest = "nearest",
-        /// None: the loss of NegCLIP.
-        Nothing = "none",
-    }
-}
 
 options! {
     /// The loss of CoN-CLIP (arXiv 2403.20312): NegCLIP's two directions, and a second image of each sample, which
@@ -29,8 +19,6 @@ options! {
         text: TrueText = TrueText::Caption;
         /// Which texts are the false ones; of several per image, the second image chooses the first.
         wrong: FalseText = FalseText::Contradiction;
-        /// Where the second image of a sample comes from.
-        second: Second = Second::Nearest;
         /// Cosines are divided by this.
         temperature: f64 = 0.07, 0.001..=100.0;
     }
@@ -55,27 +43,21 @@ impl Loss for ConClip {
         let device = images.features.device();
         let apart = apart(step.same, &device);
         let (texts, wrong) = (step.texts.rows(self.text.role())?, step.texts.all_rows(self.wrong.role())?);
-        let first = neg_clip(&texts, &wrong, &images, apart.as_ref(), self.temperature);
-        // The two directions as one term: twice their mean.
-        let weight = if self.second == Second::Nothing { 1.0 } else { 2.0 / 3.0 };
-        let mut terms = vec![Term { name: "conclip", weight, value: first }];
-        if self.second == Second::Nearest {
-            let others = others(step.same, &device);
-            let nearest = nearest(&images.features, &others);
-            let has_other = step.same.iter().any(|&image| image != step.same[0]);
-            let second = Rows {
-                features: images.features.clone().select(0, nearest.clone()),
-                exists: vec![has_other; step.count()],
-            };
-            // The texts of the second image are true of it.
-            let own = others.select(0, nearest);
-            terms.push(Term {
-                name: "second",
-                weight: 1.0 / 3.0,
-                value: self.second_term(&second, &texts, &wrong, Some(own)),
-            });
-        }
-        Ok(terms)
+        let both_ways = neg_clip(&texts, &wrong, &images, apart.as_ref(), self.temperature);
+        let others = others(step.same, &device);
+        let nearest = nearest(&images.features, &others);
+        let has_other = step.same.iter().any(|&image| image != step.same[0]);
+        let second = Rows {
+            features: images.features.clone().select(0, nearest.clone()),
+            exists: vec![has_other; step.count()],
+        };
+        // The texts of the second image are true of it.
+        let own = others.select(0, nearest);
+        Ok(vec![
+            // The mean of three directions, of which `neg_clip` gives the mean of two.
+            Term { name: "conclip", weight: 2.0 / 3.0, value: both_ways },
+            Term { name: "second", weight: 1.0 / 3.0, value: self.second_term(&second, &texts, &wrong, Some(own)) },
+        ])
     }
 }
 
@@ -99,20 +81,13 @@ fn nearest(images: &Tensor<2>, others: &Tensor<2>) -> Tensor<1, Int> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::testing::{agrees_with_finite_differences, golden, golden_rows};
+    use super::super::testing::{agrees_with_finite_differences, golden_rows};
     use super::*;
 
-    const CONCLIP: ConClip = ConClip {
-        text: TrueText::Caption,
-        wrong: FalseText::Contradiction,
-        second: Second::Nearest,
-        temperature: 0.07,
-    };
+    const CONCLIP: ConClip = ConClip { text: TrueText::Caption, wrong: FalseText::Contradiction, temperature: 0.07 };
 
     #[test]
     fn agrees_with_the_golden_numbers() {
-        let off = ConClip { second: Second::Nothing, ..CONCLIP };
-        golden(&off, &[(Role::Original, 3), (Role::Misnegated(0), 4)], 7.792528192);
         let rows = |seed| Rows::whole(golden_rows(seed));
         let first = neg_clip(&rows(3), &[rows(4)], &rows(1), None, 0.07) * (2.0 / 3.0);
         let second = CONCLIP.second_term(&rows(2), &rows(3), &[rows(4)], None) / 3.0;

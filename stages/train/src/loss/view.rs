@@ -176,11 +176,6 @@ impl<'a> Images<'a> {
         Self { features, width, device }
     }
 
-    /// Where the features lie.
-    pub fn device(&self) -> &'a Device {
-        self.device
-    }
-
     /// `[B, D]`, without gradient.
     pub fn exact(&self) -> Tensor<2> {
         self.tensor(self.features.to_vec())
